@@ -1,0 +1,188 @@
+# mailcask. `make help` lists the targets; V=1 shows the commands.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUILD   ?= build
+CC      ?= gcc
+VERSION := 0.1.0
+
+# What the program needs, and what its tests need on top (Debian's package names).
+DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-dev \
+              libxxhash-dev libmodpbase64-dev libgmime-3.0-dev
+DEPS_DEMO  := openssl
+DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd
+DEPS_LINT  := clang clang-format clang-tidy
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-5s %s\n'
+endif
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+        -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wcast-qual \
+        -Wcast-align -Wformat=2 -Wvla -Wundef -Wwrite-strings -Wpointer-arith \
+        -Wswitch-enum -Wnull-dereference -Wdouble-promotion
+ifdef WERROR
+WARN += -Werror
+endif
+
+OPT    ?= -O2 -g
+SAN    :=
+# Evaluated on first use: `make deps` must work before pkg-config exists.
+PKGS    = openssl liburing libzstd lmdb libxxhash gmime-3.0
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g'))$(PKG_CFLAGS)
+LIBS_DAEMON := -lssl -lcrypto -luring -lzstd -llmdb -lxxhash -lmodpbase64
+LIBS_TOOLS   = $(eval LIBS_TOOLS := -lcrypto -lzstd -llmdb -lxxhash $$(shell pkg-config --libs gmime-3.0))$(LIBS_TOOLS)
+
+CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMAILCASK_VERSION='"$(VERSION)"' -I.
+HARDEN   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
+ALL_CFLAGS = -std=c17 $(OPT) $(WARN) $(SAN) $(if $(SAN),,$(HARDEN)) -pthread $(CPPFLAGS) \
+             $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(SAN) -pthread -pie $(LDFLAGS)
+
+ARCHIVE := $(wildcard archive/*.c)
+WORKERS := $(wildcard workers/*.c)
+DAEMON  := $(wildcard daemon/*.c)
+TOOLS   := $(wildcard tools/*.c)
+POP3D   := $(wildcard tests/pop3d/*.c)
+SUPPORT := $(wildcard tests/support/*.c)
+UNIT    := $(wildcard tests/unit/test_*.c)
+HELPERS := $(wildcard tests/helpers/*.c)
+BENCHES := $(wildcard bench/*.c)
+FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
+E2E     := $(wildcard tests/e2e/*.t)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+DAEMON_LIB := $(filter-out daemon/mailcaskd.c,$(DAEMON))
+TOOLS_LIB  := $(filter-out tools/mailcask.c,$(TOOLS))
+
+LIBS      := $(BUILD)/libdaemon.a $(BUILD)/libworkers.a $(BUILD)/libarchive.a
+UNIT_BINS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT))
+HELP_BINS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/%,$(HELPERS))
+BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCHES))
+FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
+PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
+TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
+
+.PHONY: all deps deps-test deps-demo deps-lint test demo bench bench-full check-asan check-tsan \
+        fuzz lint fmt install clean help programs test-programs unit
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+all: ## build mailcask and mailcaskd (installs nothing)
+	@tests/install-deps --check $(DEPS_BUILD)
+	$(Q)$(MAKE) --no-print-directory programs
+
+programs: $(PROGRAMS)
+test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(HELP_BINS)
+
+$(BUILD)/obj/%.o: %.c
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/libarchive.a: $(call obj,$(ARCHIVE))
+$(BUILD)/libworkers.a: $(call obj,$(WORKERS))
+$(BUILD)/libdaemon.a: $(call obj,$(DAEMON_LIB))
+$(BUILD)/libtools.a: $(call obj,$(TOOLS_LIB))
+$(BUILD)/libtestsupport.a: $(call obj,$(SUPPORT))
+$(BUILD)/%.a:
+	$(say) AR $@
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/mailcaskd: $(call obj,daemon/mailcaskd.c) $(LIBS)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+$(BUILD)/mailcask: $(call obj,tools/mailcask.c) $(BUILD)/libtools.a $(BUILD)/libdaemon.a $(BUILD)/libarchive.a
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_TOOLS)
+
+$(BUILD)/tests/pop3d: $(call obj,$(POP3D))
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lssl -lcrypto
+
+$(UNIT_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtestsupport.a $(BUILD)/libtools.a $(LIBS)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_TOOLS)
+
+$(HELP_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/helpers/%.o $(LIBS)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+$(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+deps: ## install what building needs (Debian packages, each named first)
+	@tests/install-deps $(DEPS_BUILD)
+deps-test:
+	@tests/install-deps $(DEPS_BUILD) $(DEPS_TEST)
+deps-demo:
+	@tests/install-deps $(DEPS_BUILD) $(DEPS_DEMO)
+deps-lint:
+	@tests/install-deps $(DEPS_BUILD) $(DEPS_LINT)
+
+test: deps-test ## install what is missing, build, run every test
+	$(Q)$(MAKE) --no-print-directory test-programs
+	$(Q)BUILD=$(BUILD) prove -j2 --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS)) $(sort $(E2E))
+
+unit: test-programs ## run the unit tests only
+	$(Q)BUILD=$(BUILD) prove -j2 $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS))
+
+demo: deps-demo ## install what is missing, build, archive and restore some mail
+	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER)
+	$(Q)BUILD=$(BUILD) tests/demo
+
+check-asan: deps-test ## the tests under AddressSanitizer and UBSan
+	$(Q)$(MAKE) --no-print-directory test BUILD=$(BUILD)/asan OPT='-O1 -g -fno-omit-frame-pointer' \
+	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=all'
+
+check-tsan: deps-test ## the threaded tests under ThreadSanitizer
+	$(Q)$(MAKE) --no-print-directory test-programs BUILD=$(BUILD)/tsan OPT='-O1 -g' SAN='-fsanitize=thread'
+	$(Q)BUILD=$(BUILD)/tsan tests/check-tsan
+
+FUZZ_SECONDS ?= 60
+$(FUZZ_BINS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(ARCHIVE) $(WORKERS) $(DAEMON_LIB)
+	$(say) FUZZ $@
+	@mkdir -p $(@D)
+	$(Q)clang -std=c17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(CPPFLAGS) \
+	    $(PKG_CFLAGS) -pthread -o $@ $^ $(LIBS_DAEMON)
+
+fuzz: deps-lint ## run each fuzzer for FUZZ_SECONDS (60)
+	$(Q)$(MAKE) --no-print-directory $(FUZZ_BINS)
+	$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(notdir $(FUZZ_BINS))
+
+bench: deps-test ## the benchmarks, a table
+	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(BENCH_BINS)
+	$(Q)BUILD=$(BUILD) bench/run
+
+SOURCES := $(wildcard archive/*.[ch] workers/*.[ch] daemon/*.[ch] tools/*.[ch] tests/*/*.[ch] bench/*.[ch])
+lint: deps-lint deps-test ## format, both compilers with -Werror, clang-tidy, the rooms' includes
+	$(Q)tests/lint $(SOURCES)
+	$(Q)$(MAKE) --no-print-directory test-programs $(BENCH_BINS) WERROR=1 CC=gcc BUILD=$(BUILD)/lint-gcc
+	$(Q)$(MAKE) --no-print-directory test-programs $(BENCH_BINS) WERROR=1 CC=clang BUILD=$(BUILD)/lint-clang
+
+fmt: ## format the sources in place
+	clang-format -i $(SOURCES)
+
+install: programs ## install under DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
+	install -m 0755 $(BUILD)/mailcask $(DESTDIR)$(PREFIX)/bin/mailcask
+	install -m 0755 $(BUILD)/mailcaskd $(DESTDIR)$(PREFIX)/sbin/mailcaskd
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
