@@ -1,0 +1,59 @@
+#include "archive/codec.h"
+
+#include "archive/error.h"
+
+#include <stdlib.h>
+#include <zstd.h>
+
+struct codec {
+    ZSTD_CCtx *compress;
+    ZSTD_DCtx *decompress;
+};
+
+struct codec *codec_create(void)
+{
+    return calloc(1, sizeof(struct codec));
+}
+
+void codec_destroy(struct codec *c)
+{
+    if (c == NULL)
+        return;
+    ZSTD_freeCCtx(c->compress);
+    ZSTD_freeDCtx(c->decompress);
+    free(c);
+}
+
+size_t codec_bound(size_t size)
+{
+    return ZSTD_compressBound(size);
+}
+
+int codec_compress(struct codec *c, int level, const void *data, size_t size, void *out,
+                   size_t capacity, size_t *out_size)
+{
+    if (c->compress == NULL && (c->compress = ZSTD_createCCtx()) == NULL)
+        return ERR_COMPRESSION;
+    size_t n = ZSTD_compressCCtx(c->compress, out, capacity, data, size, level);
+    if (ZSTD_isError(n))
+        return ERR_COMPRESSION;
+    *out_size = n;
+    return 0;
+}
+
+int codec_decompress(struct codec *c, const void *data, size_t size, void *out, size_t raw_size)
+{
+    if (c->decompress == NULL && (c->decompress = ZSTD_createDCtx()) == NULL)
+        return ERR_COMPRESSION;
+    size_t n = ZSTD_decompressDCtx(c->decompress, out, raw_size, data, size);
+    return ZSTD_isError(n) || n != raw_size ? ERR_DAMAGED : 0;
+}
+
+int codec_raw_size(const void *data, size_t size, size_t max, size_t *out_size)
+{
+    unsigned long long n = ZSTD_getFrameContentSize(data, size);
+    if (n == ZSTD_CONTENTSIZE_UNKNOWN || n == ZSTD_CONTENTSIZE_ERROR || n > max)
+        return ERR_DAMAGED;
+    *out_size = (size_t)n;
+    return 0;
+}

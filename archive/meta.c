@@ -1,0 +1,282 @@
+#include "archive/meta.h"
+
+#include "archive/error.h"
+
+#include <assert.h>
+
+static int finished(const struct cursor *c)
+{
+    return c->bad || cursor_left(c) != 0 ? ERR_DAMAGED : 0;
+}
+
+static struct span take_limited(struct cursor *c, size_t max)
+{
+    struct span s = take_span(c);
+    if (s.size > max)
+        c->bad = true;
+    return s;
+}
+
+void block_meta_begin(struct block_meta_writer *w, struct buffer *out)
+{
+    *w = (struct block_meta_writer){.out = out, .count_at = out->size};
+    buffer_put_u32(out, 0);
+    buffer_put_u64(out, 0);
+}
+
+void block_meta_add(struct block_meta_writer *w, const struct message_meta *m)
+{
+    struct buffer *out = w->out;
+    assert(m->uidl.size <= UIDL_SIZE_MAX);
+    buffer_put_u64(out, m->n);
+    buffer_put_u32(out, m->source);
+    buffer_put_u8(out, m->kind);
+    buffer_put_u8(out, m->flags);
+    buffer_put_u64(out, m->listed_size);
+    buffer_put_u64(out, m->size);
+    buffer_put(out, m->sha256, sizeof(m->sha256));
+    buffer_put(out, m->salt, sizeof(m->salt));
+    buffer_put_u64(out, (uint64_t)m->fetched_us);
+    buffer_put_u64(out, m->place);
+    if (m->kind == BODY_STREAM)
+        buffer_put(out, m->stream, sizeof(m->stream));
+    buffer_put_u32(out, 0); /* parts */
+    buffer_put_span(out, m->uidl);
+    for (int i = 0; i < FIELD_COUNT; i++)
+        buffer_put_span(out, m->fields[i]);
+    w->count++;
+}
+
+void block_meta_end(struct block_meta_writer *w, uint64_t highest)
+{
+    if (w->out->failed)
+        return;
+    put_u32(w->out->data + w->count_at, w->count);
+    put_u64(w->out->data + w->count_at + 4, highest);
+}
+
+int block_meta_open(struct block_meta_reader *r, struct span meta)
+{
+    *r = (struct block_meta_reader){.cursor = cursor_over(meta.data, meta.size)};
+    r->count = take_u32(&r->cursor);
+    r->highest = take_u64(&r->cursor);
+    return r->cursor.bad || r->count > BLOCK_MESSAGES_MAX ? ERR_DAMAGED : 0;
+}
+
+int block_meta_next(struct block_meta_reader *r, struct message_meta *out)
+{
+    if (r->next == r->count)
+        return finished(&r->cursor) == 0 ? ERR_NOT_FOUND : ERR_DAMAGED;
+    struct cursor *c = &r->cursor;
+    *out = (struct message_meta){0};
+    out->n = take_u64(c);
+    out->source = take_u32(c);
+    out->kind = take_u8(c);
+    out->flags = take_u8(c);
+    out->listed_size = take_u64(c);
+    out->size = take_u64(c);
+    take_copy(c, out->sha256, sizeof(out->sha256));
+    take_copy(c, out->salt, sizeof(out->salt));
+    out->fetched_us = (int64_t)take_u64(c);
+    out->place = take_u64(c);
+    if (out->kind == BODY_STREAM)
+        take_copy(c, out->stream, sizeof(out->stream));
+    uint32_t parts = take_u32(c);
+    out->uidl = take_limited(c, UIDL_SIZE_MAX);
+    for (int i = 0; i < FIELD_COUNT; i++)
+        out->fields[i] = take_limited(c, FIELD_SIZE_MAX);
+    if (c->bad || parts != 0 || out->n == 0 || out->kind > BODY_SAME)
+        return ERR_DAMAGED;
+    r->next++;
+    return 0;
+}
+
+void chunk_meta_encode(struct buffer *out, const struct chunk_meta *m)
+{
+    buffer_put(out, m->stream, sizeof(m->stream));
+    buffer_put_u32(out, m->sequence);
+    buffer_put_u64(out, m->raw_offset);
+}
+
+int chunk_meta_decode(struct span meta, struct chunk_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    take_copy(&c, out->stream, sizeof(out->stream));
+    out->sequence = take_u32(&c);
+    out->raw_offset = take_u64(&c);
+    return finished(&c);
+}
+
+void commit_meta_encode(struct buffer *out, const struct commit_meta *m)
+{
+    buffer_put_u64(out, m->durable_upto);
+}
+
+int commit_meta_decode(struct span meta, struct commit_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->durable_upto = take_u64(&c);
+    return finished(&c);
+}
+
+void account_meta_encode(struct buffer *out, const struct account_meta *m)
+{
+    buffer_put_u32(out, m->number);
+    buffer_put_span(out, m->name);
+}
+
+int account_meta_decode(struct span meta, struct account_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->number = take_u32(&c);
+    out->name = take_limited(&c, NAME_SIZE_MAX);
+    return out->number == 0 || out->name.size == 0 ? ERR_DAMAGED : finished(&c);
+}
+
+void source_meta_encode(struct buffer *out, const struct source_meta *m)
+{
+    buffer_put_u32(out, m->number);
+    buffer_put_span(out, m->host);
+    buffer_put_span(out, m->login);
+}
+
+int source_meta_decode(struct span meta, struct source_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->number = take_u32(&c);
+    out->host = take_limited(&c, NAME_SIZE_MAX);
+    out->login = take_limited(&c, NAME_SIZE_MAX);
+    return out->number == 0 ? ERR_DAMAGED : finished(&c);
+}
+
+void seen_meta_encode(struct buffer *out, const struct seen_meta *m)
+{
+    buffer_put_u64(out, m->n);
+    buffer_put_u32(out, m->source);
+    buffer_put_u64(out, m->listed_size);
+    buffer_put_span(out, m->uidl);
+}
+
+int seen_meta_decode(struct span meta, struct seen_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->n = take_u64(&c);
+    out->source = take_u32(&c);
+    out->listed_size = take_u64(&c);
+    out->uidl = take_limited(&c, UIDL_SIZE_MAX);
+    return out->n == 0 ? ERR_DAMAGED : finished(&c);
+}
+
+void session_meta_encode(struct buffer *out, const struct session_meta *m)
+{
+    buffer_put_u32(out, m->source);
+    buffer_put_u8(out, m->state);
+    buffer_put_u8(out, m->trusted);
+    buffer_put_u8(out, m->more);
+    buffer_put_u8(out, 0);
+    buffer_put_u64(out, (uint64_t)m->began_us);
+    buffer_put_u64(out, (uint64_t)m->ended_us);
+    const uint64_t counts[] = {m->listed, m->listed_bytes, m->known,       m->fetched, m->deduplicated,
+                               m->healed, m->refused,      m->quarantined, m->bytes};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+        buffer_put_u64(out, counts[i]);
+    buffer_put(out, m->digest, sizeof(m->digest));
+    buffer_put_span(out, m->address);
+    buffer_put_span(out, m->tls);
+    buffer_put_span(out, m->untrusted);
+    buffer_put_span(out, m->text);
+}
+
+int session_meta_decode(struct span meta, struct session_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->source = take_u32(&c);
+    out->state = take_u8(&c);
+    out->trusted = take_u8(&c);
+    out->more = take_u8(&c);
+    uint8_t reserved = take_u8(&c);
+    out->began_us = (int64_t)take_u64(&c);
+    out->ended_us = (int64_t)take_u64(&c);
+    uint64_t *const counts[] = {&out->listed,  &out->listed_bytes, &out->known,
+                                &out->fetched, &out->deduplicated, &out->healed,
+                                &out->refused, &out->quarantined,  &out->bytes};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+        *counts[i] = take_u64(&c);
+    take_copy(&c, out->digest, sizeof(out->digest));
+    out->address = take_limited(&c, TEXT_SIZE_MAX);
+    out->tls = take_limited(&c, TEXT_SIZE_MAX);
+    out->untrusted = take_limited(&c, TEXT_SIZE_MAX);
+    out->text = take_limited(&c, TEXT_SIZE_MAX);
+    if (out->state > SESSION_FAILED || out->trusted > 1 || out->more > 1 || reserved != 0)
+        return ERR_DAMAGED;
+    return finished(&c);
+}
+
+void quarantine_meta_encode(struct buffer *out, const struct quarantine_meta *m)
+{
+    buffer_put_u32(out, m->source);
+    buffer_put_u64(out, m->listed_size);
+    buffer_put_u64(out, m->size);
+    buffer_put_span(out, m->uidl);
+    buffer_put_span(out, m->file);
+    buffer_put_span(out, m->reason);
+}
+
+int quarantine_meta_decode(struct span meta, struct quarantine_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->source = take_u32(&c);
+    out->listed_size = take_u64(&c);
+    out->size = take_u64(&c);
+    out->uidl = take_limited(&c, UIDL_SIZE_MAX);
+    out->file = take_limited(&c, NAME_SIZE_MAX);
+    out->reason = take_limited(&c, TEXT_SIZE_MAX);
+    return finished(&c);
+}
+
+void lost_meta_encode(struct buffer *out, const struct lost_meta *m)
+{
+    buffer_put_u64(out, m->segment);
+    buffer_put_u64(out, m->first);
+    buffer_put_u64(out, m->last);
+    buffer_put_span(out, m->reason);
+}
+
+int lost_meta_decode(struct span meta, struct lost_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->segment = take_u64(&c);
+    out->first = take_u64(&c);
+    out->last = take_u64(&c);
+    out->reason = take_limited(&c, TEXT_SIZE_MAX);
+    return out->first > out->last ? ERR_DAMAGED : finished(&c);
+}
+
+void toc_entry_encode(struct buffer *out, const struct toc_entry *e)
+{
+    buffer_put_u64(out, e->offset);
+    buffer_put_u64(out, e->lsn);
+    buffer_put_u64(out, e->first_n);
+    buffer_put_u32(out, e->count_n);
+    buffer_put_u32(out, e->account);
+    buffer_put_u8(out, e->type);
+}
+
+int toc_decode(struct span meta, size_t *out_count)
+{
+    if (meta.size % TOC_ENTRY_SIZE != 0)
+        return ERR_DAMAGED;
+    *out_count = meta.size / TOC_ENTRY_SIZE;
+    return 0;
+}
+
+void toc_entry_at(struct span meta, size_t i, struct toc_entry *out)
+{
+    struct cursor c = cursor_over(meta.data + i * TOC_ENTRY_SIZE, TOC_ENTRY_SIZE);
+    out->offset = take_u64(&c);
+    out->lsn = take_u64(&c);
+    out->first_n = take_u64(&c);
+    out->count_n = take_u32(&c);
+    out->account = take_u32(&c);
+    out->type = take_u8(&c);
+}

@@ -1,0 +1,192 @@
+/* What the meta of each record type says (FORMAT.md, "Metas"): encoded into a buffer, decoded from a
+ * span. Decoded spans borrow from the input. Encoders never fail but by the buffer's sticky flag;
+ * decoders return 0 or ERR_DAMAGED (too short, a count or length out of range, bytes left over). */
+#ifndef MAILCASK_ARCHIVE_META_H
+#define MAILCASK_ARCHIVE_META_H
+
+#include "archive/bytes.h"
+#include "archive/digest.h"
+#include "archive/format.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SIZE_UNKNOWN UINT64_MAX
+#define STREAM_ID_SIZE 16
+
+/* Where a message's bytes are. */
+enum body_kind {
+    BODY_SLICE = 0,  /* `place`: offset in the raw body of its own BLOCK */
+    BODY_STREAM = 1, /* `place`: number of CHUNKs of `stream` */
+    BODY_SAME = 2,   /* `place`: N of a message of the same account with equal bytes */
+};
+
+/* Message flags */
+#define MESSAGE_HEALS 1u     /* takes the place of an earlier, damaged copy under the same N */
+#define MESSAGE_SHORT 2u     /* far shorter than the server had said (Q31) */
+#define MESSAGE_NO_UIDL 4u   /* the server gave none, a blank one, or one over UIDL_SIZE_MAX */
+#define MESSAGE_UNTRUSTED 8u /* from a listing that was not trusted */
+
+enum { FIELD_DATE, FIELD_FROM, FIELD_TO, FIELD_SUBJECT, FIELD_MESSAGE_ID, FIELD_COUNT };
+
+/* One archived message. */
+struct message_meta {
+    uint64_t n;
+    uint32_t source;
+    uint8_t kind;  /* enum body_kind */
+    uint8_t flags; /* MESSAGE_* */
+    uint64_t listed_size; /* LIST's, or SIZE_UNKNOWN */
+    uint64_t size;        /* bytes */
+    uint8_t sha256[SHA256_SIZE];
+    uint8_t salt[SALT_SIZE];
+    int64_t fetched_us;
+    uint64_t place;
+    uint8_t stream[STREAM_ID_SIZE]; /* only with BODY_STREAM */
+    struct span uidl;
+    /* The first of each header field as received, unfolded, at most FIELD_SIZE_MAX bytes; empty
+     * where missing. For display: never part of the message's identity. */
+    struct span fields[FIELD_COUNT];
+};
+
+/* BLOCK and END. `highest` is the account's highest N after this record. */
+struct block_meta_writer {
+    struct buffer *out;
+    size_t count_at;
+    uint32_t count;
+};
+
+void block_meta_begin(struct block_meta_writer *w, struct buffer *out);
+void block_meta_add(struct block_meta_writer *w, const struct message_meta *m);
+void block_meta_end(struct block_meta_writer *w, uint64_t highest);
+
+struct block_meta_reader {
+    struct cursor cursor;
+    uint64_t highest;
+    uint32_t count; /* messages in the record */
+    uint32_t next;  /* ordinal of the one block_meta_next() gives next */
+};
+
+int block_meta_open(struct block_meta_reader *r, struct span meta);
+/* 0; ERR_NOT_FOUND behind the last; ERR_DAMAGED. */
+int block_meta_next(struct block_meta_reader *r, struct message_meta *out);
+
+struct chunk_meta {
+    uint8_t stream[STREAM_ID_SIZE];
+    uint32_t sequence; /* from 0 */
+    uint64_t raw_offset;
+};
+
+void chunk_meta_encode(struct buffer *out, const struct chunk_meta *m);
+int chunk_meta_decode(struct span meta, struct chunk_meta *out);
+
+struct commit_meta {
+    uint64_t durable_upto; /* bytes of this segment known to be synced before this batch */
+};
+
+void commit_meta_encode(struct buffer *out, const struct commit_meta *m);
+int commit_meta_decode(struct span meta, struct commit_meta *out);
+
+struct account_meta {
+    uint32_t number; /* from 1 */
+    struct span name;
+};
+
+void account_meta_encode(struct buffer *out, const struct account_meta *m);
+int account_meta_decode(struct span meta, struct account_meta *out);
+
+/* A source is an account's maildrop: host and login. */
+struct source_meta {
+    uint32_t number; /* from 1 within the account */
+    struct span host;
+    struct span login;
+};
+
+void source_meta_encode(struct buffer *out, const struct source_meta *m);
+int source_meta_decode(struct span meta, struct source_meta *out);
+
+/* A UIDL (or a further listed size of one) now known to mean message n, without a new body. */
+struct seen_meta {
+    uint64_t n;
+    uint32_t source;
+    uint64_t listed_size;
+    struct span uidl;
+};
+
+void seen_meta_encode(struct buffer *out, const struct seen_meta *m);
+int seen_meta_decode(struct span meta, struct seen_meta *out);
+
+/* How a session ended. */
+enum session_state {
+    SESSION_COMPLETE = 0, /* everything listed is archived */
+    SESSION_PARTIAL = 1,  /* ended early; what was archived is archived */
+    SESSION_FAILED = 2,   /* nothing could be listed */
+};
+
+struct session_meta {
+    uint32_t source;
+    uint8_t state;    /* enum session_state */
+    uint8_t trusted;  /* the listing, 1 or 0 */
+    uint8_t more;     /* left at the session's limit, 1 or 0 */
+    int64_t began_us;
+    int64_t ended_us;
+    uint64_t listed;       /* messages STAT counted; SIZE_UNKNOWN: never got that far */
+    uint64_t listed_bytes; /* STAT's */
+    uint64_t known;        /* archived before */
+    uint64_t fetched;      /* archived now, with a body or sharing one */
+    uint64_t deduplicated; /* known by content: only SEEN was written */
+    uint64_t healed;       /* damaged copies replaced */
+    uint64_t refused;      /* -ERR to RETR */
+    uint64_t quarantined;
+    uint64_t bytes;        /* of the bodies received */
+    uint8_t digest[SHA256_SIZE]; /* of the listing */
+    struct span address;   /* the peer's, as text */
+    struct span tls;       /* version and cipher, as text */
+    struct span untrusted; /* why the listing was not trusted; empty when it was */
+    struct span text;      /* the outcome in words; empty when complete */
+};
+
+void session_meta_encode(struct buffer *out, const struct session_meta *m);
+int session_meta_decode(struct span meta, struct session_meta *out);
+
+struct quarantine_meta {
+    uint32_t source;
+    uint64_t listed_size;
+    uint64_t size; /* bytes kept in the quarantine folder */
+    struct span uidl;
+    struct span file; /* its name there; empty: nothing was kept */
+    struct span reason;
+};
+
+void quarantine_meta_encode(struct buffer *out, const struct quarantine_meta *m);
+int quarantine_meta_decode(struct span meta, struct quarantine_meta *out);
+
+/* Damage acknowledged by the operator: messages first..last of the header's account are gone. With
+ * account 0: the segment `segment` is damaged or gone and has been acknowledged. */
+struct lost_meta {
+    uint64_t segment;
+    uint64_t first;
+    uint64_t last;
+    struct span reason;
+};
+
+void lost_meta_encode(struct buffer *out, const struct lost_meta *m);
+int lost_meta_decode(struct span meta, struct lost_meta *out);
+
+/* SEAL: the table of contents, one entry a record in order of their offsets. */
+struct toc_entry {
+    uint64_t offset;
+    uint64_t lsn;
+    uint64_t first_n; /* of a BLOCK, END or SEEN; else 0 */
+    uint32_t count_n; /* its messages are first_n .. ; a gap makes a new entry with the same offset */
+    uint32_t account;
+    uint8_t type;
+};
+
+#define TOC_ENTRY_SIZE 33
+
+void toc_entry_encode(struct buffer *out, const struct toc_entry *e);
+/* meta is SEAL's; count is how many entries it holds. 0 or ERR_DAMAGED. */
+int toc_decode(struct span meta, size_t *out_count);
+void toc_entry_at(struct span meta, size_t i, struct toc_entry *out);
+
+#endif
