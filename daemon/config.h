@@ -1,0 +1,99 @@
+/* The configuration of the service: an archive, servers, accounts. Read whole, checked
+ * whole, never changed afterwards; a reload makes another one. Any thread may read it.
+ *
+ * The file is UTF-8 (a byte order mark is tolerated) with sections [archive], [server NAME]
+ * and [account NAME]; the keys are in config_keys.h. A [server] may hold any key of an
+ * account as the default of its accounts, and may name an accounts-file (accounts_table.h).
+ * An account's own password, password-file or password-command replaces whichever of them
+ * its server has. An empty value is as if the key were not there. Relative paths are
+ * relative to the configuration file, those of a table too. `user`, `password-file` and
+ * `password-command` have %a, %u, %d and %% already replaced. */
+#ifndef MAILCASK_DAEMON_CONFIG_H
+#define MAILCASK_DAEMON_CONFIG_H
+
+#include "daemon/config_error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_NAME_MAX 255          /* bytes of a name: one folder of `restore --all` */
+#define CONFIG_ACCOUNTS_MAX 1000000u /* more are reported */
+#define CONFIG_FINGERPRINT_SIZE 32   /* bytes of a SHA-256 */
+
+enum config_tls { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
+
+enum config_delete {
+    CONFIG_DELETE_NEVER,
+    CONFIG_DELETE_ARCHIVED,
+    CONFIG_DELETE_AFTER, /* a time after archiving */
+};
+
+enum config_password {
+    CONFIG_PASSWORD_FILE,
+    CONFIG_PASSWORD_COMMAND,
+    CONFIG_PASSWORD_TEXT
+};
+
+struct config_server {
+    const char *name, *host;
+    const char *ca_file; /* NULL: the system's authorities */
+    uint16_t port;
+    enum config_tls tls;
+    bool has_fingerprint;
+    uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
+    uint32_t max_connections;
+    const char *file; /* where its section stands */
+    unsigned line;
+};
+
+struct config_account {
+    const char *name, *user;
+    const struct config_server *server;
+    enum config_password password_kind;
+    const char *password; /* the path, the command or the password itself */
+    uint64_t poll_ms;
+    enum config_delete delete_rule;
+    uint64_t delete_after_ms; /* CONFIG_DELETE_AFTER only */
+    const char *file;         /* where its section or row stands */
+    unsigned line;
+};
+
+struct config {
+    const char *archive_path;
+    bool deletes;
+    uint64_t max_memory_bytes;
+    const struct config_server *servers; /* by name */
+    size_t server_count;
+    const struct config_account *accounts; /* by name */
+    size_t account_count;
+};
+
+/* Read the file, its tables, and check that the files named by ca-file exist. Password
+ * files are not looked at: see config_check() and secret.h. Wants a version without
+ * deletion: `deletes = on` and any `delete` but never are refused. 0 with *out to be given
+ * to config_free(); ERR_SYNTAX, -ENOMEM, or the reason why path cannot be read; *error is
+ * then one line for the administrator. */
+int config_load(const char *path, struct config **out, struct config_error *error);
+
+/* Wipes the passwords in it. NULL is allowed. */
+void config_free(struct config *config);
+
+/* NULL if there is none of this name. O(log n). */
+const struct config_account *config_find_account(const struct config *config,
+                                                 const char *name);
+const struct config_server *config_find_server(const struct config *config,
+                                               const char *name);
+
+/* Only the archive's path, for tools: whatever stands outside [archive] is not looked at,
+ * so that mail can be restored with a configuration that is broken elsewhere. *out_path:
+ * free() it. Errors as of config_load(). */
+int config_archive_path(const char *path, char **out_path, struct config_error *error);
+
+/* Look for what can only be seen outside the file: the archive's folder, the password files
+ * (there, readable, mode 0600, a password in them). report is called once for each problem
+ * with a line as in config_error. Returns the number of problems. */
+size_t config_check(const struct config *config,
+                    void (*report)(void *ctx, const char *problem), void *ctx);
+
+#endif

@@ -1,0 +1,103 @@
+#include "daemon/config_text.h"
+
+#include "archive/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int read_whole(int fd, char *data, size_t size, size_t *out_read)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = read(fd, data + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    *out_read = done;
+    return 0;
+}
+
+static int read_file(const char *path, struct arena *arena, struct config_text *out)
+{
+    /* O_NONBLOCK: a FIFO must be refused, not waited for. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    struct stat st;
+    int err = fstat(fd, &st) < 0 ? -errno : 0;
+    if (err == 0 && S_ISDIR(st.st_mode))
+        err = -EISDIR;
+    if (err == 0 && !S_ISREG(st.st_mode))
+        err = -EINVAL;
+    if (err == 0 && (uint64_t)st.st_size > CONFIG_FILE_MAX)
+        err = ERR_TOO_LARGE;
+    if (err == 0) {
+        out->open_to_others = (st.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+        out->data = arena_take(arena, (size_t)st.st_size + 1);
+        err = out->data == NULL ? -ENOMEM
+                                : read_whole(fd, out->data, (size_t)st.st_size, &out->size);
+    }
+    close(fd);
+    return err;
+}
+
+/* The length of the well-formed UTF-8 sequence at `at` (RFC 3629), 0 if it is none. A NUL
+ * lies behind the text, so looking ahead stops there. */
+static size_t utf8_length(const unsigned char *at)
+{
+    if (at[0] < 0x80)
+        return 1;
+    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if (at[0] < 0xc2 || at[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
+    bool surrogate = at[0] == 0xed && at[1] >= 0xa0;
+    bool beyond = at[0] == 0xf4 && at[1] >= 0x90;
+    return overlong || surrogate || beyond ? 0 : length;
+}
+
+static int check_text(const char *path, const struct config_text *text,
+                      struct config_error *error)
+{
+    const unsigned char *at = (const unsigned char *)text->data;
+    const unsigned char *end = at + text->size;
+    unsigned line = 1;
+    while (at < end) {
+        if (*at == '\0')
+            return config_error_set(error, path, line,
+                                    "a NUL byte; allowed: text in UTF-8, no NUL");
+        size_t length = utf8_length(at);
+        if (length == 0)
+            return config_error_set(error, path, line,
+                                    "text that is not UTF-8; save the file as UTF-8");
+        line += *at == '\n';
+        at += length;
+    }
+    return 0;
+}
+
+int config_text_load(const char *path, struct arena *arena, struct config_text *out,
+                     struct config_error *error)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    int err = read_file(path, arena, out);
+    if (err != 0)
+        return err;
+    if (strncmp(out->data, mark, sizeof(mark) - 1) == 0) {
+        out->data += sizeof(mark) - 1;
+        out->size -= sizeof(mark) - 1;
+    }
+    return check_text(path, out, error);
+}
