@@ -153,7 +153,8 @@ void tls_destroy(struct tls *tls)
 
 void tls_feed(struct tls *tls, const uint8_t *data, size_t size)
 {
-    tls_wire_feed(&tls->wire, data, size);
+    if (tls->failure == 0)
+        tls_wire_feed(&tls->wire, data, size);
 }
 
 int tls_keep_input(struct tls *tls)
@@ -334,7 +335,12 @@ int tls_close_notify(struct tls *tls)
     if (!tls->established || tls->failure != 0 || tls->close_sent)
         return 0;
     ERR_clear_error();
-    int rc = SSL_shutdown(tls->ssl);
+    /* Halfway through a message of its own (a key update that found no room) OpenSSL calls
+     * a shutdown an error. */
+    int rc = SSL_in_init(tls->ssl) ? SSL_do_handshake(tls->ssl) : 1;
+    if (rc != 1)
+        return step(tls, rc);
+    rc = SSL_shutdown(tls->ssl);
     if (rc < 0)
         return step(tls, rc);
     tls->close_sent = true;

@@ -65,7 +65,7 @@ void tls_destroy(struct tls *tls);
 
 /* Lend received ciphertext. It is borrowed until a call returns TLS_WANT, TLS_CLOSED or an
  * error, or until tls_keep_input(). Then the engine itself holds at most one incomplete
- * record. Only when nothing of an earlier loan is left. */
+ * record. Only when nothing of an earlier loan is left; ignored after an error. */
 void tls_feed(struct tls *tls, const uint8_t *data, size_t size);
 
 /* End the loan early: what is left of it is copied, and freed as soon as it is consumed.
@@ -98,13 +98,11 @@ int tls_read(struct tls *tls, void *data, size_t size, size_t *out_read);
 int tls_write(struct tls *tls, const void *data, size_t size, size_t *out_written);
 
 /* Tell the server that nothing more will be written; reading goes on. Does nothing before
- * the handshake is done, after an error, or a second time. Returns 0, TLS_BLOCKED or an
- * error. */
+ * the handshake is done, after an error, or a second time. Returns what tls_write() may. */
 int tls_close_notify(struct tls *tls);
 
 /* The ciphertext to send; returns its size, 0 if there is none. The bytes stay where they
- * are until they are consumed, whatever is called in between, so a send may be in flight.
- */
+ * are until they are consumed, whatever is called in between: a send may be in flight. */
 size_t tls_output(const struct tls *tls, const uint8_t **out_data);
 
 /* The first size bytes of tls_output() were sent. */
