@@ -1,0 +1,89 @@
+/* Which account's turn it is. A data structure without clock, thread or socket: the caller
+ * gives the time (monotonic, in ms, never going back) and says how each session ended. One
+ * thread.
+ *
+ * - No account runs twice at once, and of the accounts that are one mailbox (host, port and
+ * user equal) only one runs: Q47. No server has more than its max-connections running: Q46.
+ * - Servers that have accounts waiting take turns; within a server first come, first
+ * served.
+ * - A session that went well comes back after `poll`, give or take a tenth; at once if
+ * there is more to fetch. RETRY_BACKOFF: 60 s, doubling to 1 h, for SCOPE_MAILBOX (in use,
+ * Q38) to 15 min. RETRY_NOW: at once, three times in a row at most, then as RETRY_BACKOFF.
+ * RETRY_NEVER: not again, until a reload or scheduler_hurry(). outcome.delay_s is kept to,
+ * up to a day.
+ * - SCOPE_SERVER stops all of a server's accounts for as long as a back-off lasts; then one
+ * of them tries, and with its success the rest follow. With RETRY_NEVER the longest
+ * back-off: what is wrong is the server's, and no reload of ours mends it.
+ * - A service's first sessions are spread over the shorter of `poll` and 60 s.
+ * - SCHEDULER_ONCE: each account at once and once, whatever the state of its server (Q53),
+ * and on while there is more to fetch.
+ *
+ * An account is its index in config->accounts. Every call is O(log n) or amortised so. */
+#ifndef MAILCASK_DAEMON_SCHEDULER_H
+#define MAILCASK_DAEMON_SCHEDULER_H
+
+#include "daemon/config.h"
+#include "workers/outcome.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SCHEDULER_FOREVER UINT64_MAX
+
+struct scheduler;
+
+enum scheduler_mode { SCHEDULER_SERVICE, SCHEDULER_ONCE };
+
+enum scheduler_state {
+    SCHEDULER_WAITING, /* for its time */
+    SCHEDULER_READY,   /* its time has come; waits for room on its server */
+    SCHEDULER_PARKED,  /* as READY; another account has its mailbox */
+    SCHEDULER_RUNNING,
+    SCHEDULER_SUSPENDED, /* RETRY_NEVER */
+    SCHEDULER_FINISHED,  /* in SCHEDULER_ONCE, or not selected */
+};
+
+/* config: borrowed for the scheduler's life. selected: one for each account, NULL for all;
+ * borrowed until return. seed: any number; equal seeds give equal schedules. 0 or -ENOMEM.
+ */
+int scheduler_new(const struct config *config, const bool *selected,
+                  enum scheduler_mode mode, uint64_t seed, uint64_t now_ms,
+                  struct scheduler **out);
+void scheduler_free(struct scheduler *s);
+
+/* After a reload: take over from the scheduler of the configuration before. Accounts of the
+ * same name keep their time and their back-off; those suspended start anew; those running
+ * are running here, and scheduler_done() is to be called here. A running account that is
+ * gone from the new configuration is nobody's: drop its outcome. s: new and unused; old:
+ * only to be freed. */
+void scheduler_adopt(struct scheduler *s, const struct scheduler *old, uint64_t now_ms);
+
+/* The next account whose turn it is; it is running from now on. false: none, see
+ * scheduler_wait_ms(). */
+bool scheduler_next(struct scheduler *s, uint64_t now_ms, uint32_t *out_account);
+
+/* The session of a running account has ended, its last message acknowledged. */
+void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome *outcome,
+                    uint64_t now_ms);
+
+/* Someone asks for this account now: its turn comes at once, suspended or not, its server's
+ * back-off notwithstanding. Nothing if it is running or finished. */
+void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms);
+
+/* How long scheduler_next() has nothing to say unless a session ends first: 0 if it has
+ * something, SCHEDULER_FOREVER if only a session's end can change that. */
+uint64_t scheduler_wait_ms(const struct scheduler *s, uint64_t now_ms);
+
+/* SCHEDULER_ONCE: every account is done. Never true of a service. */
+bool scheduler_finished(const struct scheduler *s);
+
+/* For the status: an account's state, when it is due (SCHEDULER_FOREVER unless WAITING),
+ * and how many times in a row it failed. */
+enum scheduler_state scheduler_status(const struct scheduler *s, uint32_t account,
+                                      uint64_t *out_due_ms, uint32_t *out_failures);
+
+/* Until when a server's accounts are held back; 0: they are not. server: index in
+ * config->servers. */
+uint64_t scheduler_server_blocked_ms(const struct scheduler *s, uint32_t server);
+
+#endif
