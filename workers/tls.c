@@ -22,7 +22,7 @@
 #define WRITE_ROOM ((size_t)2 * (FRAGMENT_SIZE + 512))
 
 /* A server's whole certificate message; 144 public CAs would fit, no chain comes near. */
-#define CHAIN_SIZE_MAX (64 * 1024)
+#define CHAIN_SIZE_MAX (64L * 1024)
 
 /* Level 2 is 112 bits: RSA from 2048, no SHA-1 in signatures. */
 #define SECURITY_LEVEL 2

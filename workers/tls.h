@@ -69,8 +69,7 @@ void tls_destroy(struct tls *tls);
 void tls_feed(struct tls *tls, const uint8_t *data, size_t size);
 
 /* End the loan early: what is left of it is copied, and freed as soon as it is consumed.
- * For a session that must pause between two reads. Returns 0 or -ENOMEM (the loan goes on).
- */
+ * For a session that must pause between two reads. Returns 0 or -ENOMEM (it goes on). */
 int tls_keep_input(struct tls *tls);
 
 /* The TCP stream has ended: nothing will be fed any more. Without a close_notify in what
@@ -109,8 +108,8 @@ size_t tls_output(const struct tls *tls, const uint8_t **out_data);
 void tls_output_consume(struct tls *tls, size_t size);
 
 /* After an error: one sentence for the administrator, what is wrong and what to do about
- * it, in printable ASCII of less than TLS_TEXT_SIZE bytes. Valid until tls_destroy(), never
- * NULL. */
+ * it, of less than TLS_TEXT_SIZE bytes; what it quotes of the server is printable ASCII.
+ * Valid until tls_destroy(), never NULL; "" without an error. */
 const char *tls_error(const struct tls *tls);
 
 /* Protocol and cipher, as "TLSv1.3 TLS_AES_256_GCM_SHA384"; only after the handshake. Cut

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -219,6 +220,42 @@ static void certificate_of_the_future_is_named_with_its_date(void **state)
     assert_says(error, "check this machine's clock");
 }
 
+static void expired_authority_is_named(void **state)
+{
+    struct authorities *a = *state;
+    char error[TLS_TEXT_SIZE], path[PATH_SIZE];
+    struct certificate *old = certificate_create(
+        &(struct certificate_spec){.common_name = "Old Root",
+                                   .authority = true,
+                                   .not_before_s = -2 * CERTIFICATE_DAY_S,
+                                   .not_after_s = -CERTIFICATE_DAY_S});
+    snprintf(path, sizeof(path), "%s/old.pem", a->folder);
+    certificate_write(old, path);
+    struct tls_context *client = NULL;
+    const struct tls_policy policy = {.ca_file = path};
+    assert_int_equal(tls_context_create(&policy, &client, error), 0);
+    unlink(path);
+    const struct certificate_spec spec = {.common_name = HOST, .issuer = old};
+    assert_refused(client, &spec, HOST,
+                   "the certificate of the CA \"Old Root\" expired on ", error);
+    tls_context_destroy(client);
+    certificate_destroy(old);
+}
+
+static void system_authorities_are_the_default(void **state)
+{
+    struct authorities *a = *state;
+    char error[TLS_TEXT_SIZE];
+    if (access("/etc/ssl/certs/ca-certificates.crt", R_OK) != 0)
+        skip();
+    struct tls_context *client = NULL;
+    const struct tls_policy policy = {.ca_file = NULL};
+    assert_int_equal(tls_context_create(&policy, &client, error), 0);
+    const struct certificate_spec spec = {.common_name = HOST, .issuer = a->ours};
+    assert_refused(client, &spec, HOST, "not among the CAs of this system", error);
+    tls_context_destroy(client);
+}
+
 static void wrong_name_lists_the_right_ones(void **state)
 {
     struct authorities *a = *state;
@@ -370,6 +407,8 @@ int main(void)
         cmocka_unit_test(server_name_is_sent_but_not_an_address),
         cmocka_unit_test(expired_certificate_is_named_with_its_date),
         cmocka_unit_test(certificate_of_the_future_is_named_with_its_date),
+        cmocka_unit_test(expired_authority_is_named),
+        cmocka_unit_test(system_authorities_are_the_default),
         cmocka_unit_test(wrong_name_lists_the_right_ones),
         cmocka_unit_test(unknown_issuer_is_named),
         cmocka_unit_test(self_signed_certificate_shows_how_to_pin_it),
