@@ -1,0 +1,172 @@
+/* What the files of the POP3 session share. pop3.c: states, commands, input; pop3_login.c:
+ * greeting to CAPA after login; pop3_fetch.c: listing and messages; pop3_time.c: limits,
+ * time-outs, lost connections. */
+#ifndef MAILCASK_WORKERS_POP3_INTERNAL_H
+#define MAILCASK_WORKERS_POP3_INTERNAL_H
+
+#include "workers/dot.h"
+#include "workers/pop3.h"
+#include "workers/reply.h"
+
+/* RETRs in a full window, and a NOOP behind them. */
+#define POP3_QUEUE_MAX (POP3_WINDOW_CEILING + 4)
+
+enum pop3_command {
+    POP3_CMD_GREETING, /* nothing is sent for it */
+    POP3_CMD_CAPA,
+    POP3_CMD_STLS,
+    POP3_CMD_UTF8,
+    POP3_CMD_AUTH,
+    POP3_CMD_AUTH_RESPONSE,
+    POP3_CMD_USER,
+    POP3_CMD_PASS,
+    POP3_CMD_STAT,
+    POP3_CMD_LIST,
+    POP3_CMD_UIDL,
+    POP3_CMD_RETR,
+    POP3_CMD_NOOP,
+    POP3_CMD_QUIT,
+};
+
+/* A command whose reply is due. */
+struct pop3_expected {
+    uint64_t sent_at; /* it has left once p->output_taken reaches this */
+    uint32_t index;   /* of a RETR: in the listing's wanted entries */
+    uint16_t size;    /* command bytes */
+    uint8_t command;  /* enum pop3_command */
+};
+
+/* What is known of a RETR but not proven by the reply after it. */
+enum pop3_held { POP3_HELD_NOTHING, POP3_HELD_ENDED, POP3_HELD_REFUSED };
+
+struct pop3 {
+    struct pop3_config config;
+    struct pop3_callbacks callbacks;
+    void *arg;
+    enum pop3_state state;
+    struct pop3_memory memory;
+    struct outcome outcome;
+    struct pop3_stats stats;
+
+    /* Commands. output[output_start..output_end) is not taken over yet. */
+    char *output;
+    size_t output_start;
+    size_t output_end;
+    size_t output_capacity;
+    uint64_t output_queued; /* bytes ever */
+    uint64_t output_taken;
+    struct pop3_expected queue[POP3_QUEUE_MAX];
+    unsigned queue_head;
+    unsigned queue_count;
+    size_t unanswered_bytes;
+
+    /* Replies. */
+    struct line_reader lines;
+    bool multiline; /* within the lines that follow the +OK of CAPA, LIST, UIDL */
+    struct capabilities capabilities;
+    unsigned sasl_rounds;
+
+    /* Listing: listing_next counts the commands of S5 that were sent. */
+    struct listing *listing;
+    unsigned listing_next;
+
+    /* Fetch. */
+    size_t next_wanted;
+    unsigned retrieved; /* RETRs sent, less those refused */
+    unsigned window;
+    unsigned window_answers; /* since the window last grew */
+    unsigned refusals_in_row;
+    bool finishing;
+    bool probe_sent; /* the NOOP behind the last RETR */
+    bool durable;
+    bool in_body;
+    struct dot dot;
+    struct listing_entry current; /* while in_body */
+    uint64_t octets;
+    uint64_t body_size;
+    uint64_t body_limit;
+    enum pop3_held held;
+    struct listing_entry held_entry;
+    unsigned held_flags;
+    bool held_permanent;
+    char held_text[OUTCOME_QUOTE_SIZE];
+
+    /* Time. */
+    uint64_t now;
+    uint64_t connected_ms; /* 0: not connected */
+    uint64_t session_ms; /* like connected_ms, moved on by every standstill; so are the next
+                            two */
+    uint64_t progress_ms;
+    uint64_t rate_ms;
+    uint64_t rate_bytes;
+    bool rate_running;
+    bool idle;
+    bool paused;
+    bool standing;
+    uint64_t standing_ms;
+};
+
+/* pop3.c */
+
+/* The only place that assigns the state; sends what the state begins with. */
+void pop3_enter(struct pop3 *p, enum pop3_state state);
+
+/* Sends verb, and argument behind a blank if it is not NULL. The reply is then due. */
+void pop3_send(struct pop3 *p, enum pop3_command command, const char *verb,
+               const char *argument);
+
+/* The command whose reply is due; one must be. */
+struct pop3_expected *pop3_expected(struct pop3 *p);
+
+/* Its reply is complete. */
+void pop3_answered(struct pop3 *p);
+
+/* PIPELINING is announced in this state and not distrusted on this server. */
+bool pop3_may_pipeline(const struct pop3 *p);
+
+/* Ends the session without QUIT. Messages under way are discarded. */
+void pop3_fail(struct pop3 *p, enum scope scope, enum retry retry, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void pop3_fail_memory(struct pop3 *p);
+
+/* What came is not what is due (Q21, Q41, Q53): drops the session and stops pipelining
+ * here. */
+void pop3_desynchronised(struct pop3 *p, const char *text, size_t size);
+
+/* Quotes the server's text: escaped, cut, and left out if it repeats a secret. */
+void pop3_quote(const struct pop3 *p, const char *text, size_t size,
+                char out_quote[OUTCOME_QUOTE_SIZE]);
+
+/* What the session was doing, for "while %s". */
+const char *pop3_state_step(enum pop3_state state);
+
+/* pop3_login.c */
+void pop3_login_enter(struct pop3 *p);
+void pop3_login_reply(struct pop3 *p, enum pop3_command command, const struct reply *reply);
+void pop3_login_capa_line(struct pop3 *p, const struct line *line);
+void pop3_login_capa_done(struct pop3 *p);
+/* SASL PLAIN's response in base64 (RFC 4616); wipe and free it. NULL: no memory. */
+char *pop3_login_plain(const struct pop3 *p, size_t *out_capacity);
+
+/* pop3_fetch.c */
+void pop3_listing_enter(struct pop3 *p);
+void pop3_listing_reply(struct pop3 *p, enum pop3_command command,
+                        const struct reply *reply);
+void pop3_listing_line(struct pop3 *p, enum pop3_command command, const struct line *line);
+void pop3_listing_ended(struct pop3 *p, enum pop3_command command);
+void pop3_fetch_enter(struct pop3 *p);
+void pop3_fetch_reply(struct pop3 *p, enum pop3_command command, const struct reply *reply);
+size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size);
+/* Sends what may be sent, or ends the fetching. */
+void pop3_fetch_go_on(struct pop3 *p);
+/* Gives up what is open: a body, an unproven end, with awaited the RETR whose reply is due.
+ */
+void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard held,
+                     bool awaited);
+
+/* pop3_time.c */
+void pop3_time_progress(struct pop3 *p, uint64_t now, size_t bytes);
+void pop3_time_reply_done(struct pop3 *p);
+void pop3_time_standing(struct pop3 *p, uint64_t now);
+
+#endif
