@@ -7,8 +7,7 @@
  * tls_close_notify(), whatever it returned, send what tls_output() holds. After an error
  * that may be the alert that tells the server why.
  *
- * A context and its connections belong to one thread; different contexts are independent.
- */
+ * A context and its connections belong to one thread; two contexts share nothing. */
 #ifndef MAILCASK_WORKERS_TLS_H
 #define MAILCASK_WORKERS_TLS_H
 

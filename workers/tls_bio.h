@@ -33,8 +33,7 @@ struct tls_wire {
  * them. */
 BIO_METHOD *tls_wire_method(void);
 
-/* A BIO over wire, which must outlive it; NULL without memory. wire starts as all zeroes.
- */
+/* A BIO over wire, which starts as zeroes and must outlive it; NULL without memory. */
 BIO *tls_wire_bio(const BIO_METHOD *method, struct tls_wire *wire);
 
 /* Frees what the wire holds, not the wire. */

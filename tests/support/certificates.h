@@ -30,8 +30,7 @@ void certificate_destroy(struct certificate *certificate);
 /* SHA-256 of the certificate in DER. */
 void certificate_fingerprint(const struct certificate *certificate, uint8_t out_digest[32]);
 
-/* Write PEM files of mode 0600. certificate_write_key() is the private key, not encrypted.
- */
+/* Write PEM files of mode 0600; the key is not encrypted. */
 void certificate_write(const struct certificate *certificate, const char *path);
 void certificate_write_key(const struct certificate *certificate, const char *path);
 

@@ -130,8 +130,7 @@ static void reads_a_mebibyte_in_odd_pieces(void **state)
     free(data);
 }
 
-/* Up to size bytes of the output to the server, which must find the plaintext at expected.
- */
+/* Send up to size bytes of the output; the server must find the plaintext at expected. */
 static size_t send_piece(struct tls_link *link, size_t size, const uint8_t *expected)
 {
     uint8_t plain[16 * 1024];
