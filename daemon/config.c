@@ -162,6 +162,18 @@ static int read_tables(struct config_reader *r)
     return err;
 }
 
+/* The server most likely meant by an unknown name, or NULL. */
+static const char *near_server(const struct config_reader *r, const char *name)
+{
+    for (size_t i = 0; i < r->servers.count; i++) {
+        const char *other = r->servers.items[i].name;
+        size_t distance = config_word_distance(name, other, NEAR_NAME_MAX);
+        if (distance <= NEAR_NAME_MAX && distance * 2 <= strlen(other))
+            return other;
+    }
+    return NULL;
+}
+
 static int unknown_server(struct config_reader *r, const struct config_draft *draft)
 {
     const char *name = draft->text[KEY_SERVER];
@@ -170,12 +182,10 @@ static int unknown_server(struct config_reader *r, const struct config_draft *dr
                                 "account '%s' has no server; allowed: 'server = NAME' of a "
                                 "[server NAME] section",
                                 draft->name);
-    for (size_t i = 0; i < r->servers.count; i++)
-        if (config_word_distance(name, r->servers.items[i].name, NEAR_NAME_MAX) <=
-            NEAR_NAME_MAX)
-            return config_error_set(r->error, draft->file, draft->lines[KEY_SERVER],
-                                    "unknown server '%s'; did you mean '%s'?", name,
-                                    r->servers.items[i].name);
+    const char *near = near_server(r, name);
+    if (near != NULL)
+        return config_error_set(r->error, draft->file, draft->lines[KEY_SERVER],
+                                "unknown server '%s'; did you mean '%s'?", name, near);
     return config_error_set(r->error, draft->file, draft->lines[KEY_SERVER],
                             "unknown server '%s'; allowed: %s", name,
                             config_keys[KEY_SERVER].allowed);
