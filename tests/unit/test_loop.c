@@ -28,7 +28,9 @@
 #define CLIENTS_MAX 320
 #define PEER_BUFFER 65536
 #define LIMIT_MS 4000
-#define PATTERN 251 /* bytes; prime, so that no buffer's size is a multiple */
+#define GIVE_UP_S 120          /* the whole program, should a wait never end */
+#define PATTERN 251            /* bytes; prime, so that no buffer's size is a multiple */
+#define PATTERN_REPEATED 40000 /* 10 MB: more than the kernel's buffers take */
 
 enum peer_mode { IDLE, ECHO, FLOOD, SINK };
 
@@ -48,6 +50,8 @@ struct client {
     struct loop_socket *socket;
     unsigned seed; /* of its pattern */
     bool keep_receiving;
+    bool closing;          /* these three: of do_something() */
+    unsigned asked, begun; /* receives, sends */
     void (*when_connected)(struct client *c);
     void (*when_received)(struct client *c);
     void (*when_closed)(struct client *c);
@@ -322,10 +326,12 @@ static int setup(void **state, enum loop_backend backend)
     f->backend = backend;
     f->listener = -1;
     listen_on(f, CLIENTS_MAX);
-    f->pattern_size = (9u << 20) + PATTERN;
+    f->pattern_size = PATTERN_REPEATED * PATTERN;
     f->pattern = malloc(f->pattern_size);
-    for (size_t i = 0; i < f->pattern_size; i++)
-        f->pattern[i] = (uint8_t)(i % PATTERN);
+    for (size_t i = 0; i < PATTERN; i++)
+        f->pattern[i] = (uint8_t)i;
+    for (size_t have = PATTERN; have < f->pattern_size; have += PATTERN)
+        memcpy(f->pattern + have, f->pattern, PATTERN);
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         f->clients[i].f = f;
     *state = f;
@@ -715,6 +721,54 @@ static void destroy_closes_what_is_open(void **state)
     }
 }
 
+/* One random thing that the contract allows. */
+static void do_something(struct client *c, unsigned choice)
+{
+    if (c->closed == 1 || (c->connected == 0 && c->socket == NULL)) {
+        *c = (struct client){.f = c->f};
+        connect_client(c);
+    } else if (choice % 8 == 0) {
+        loop_close(c->socket);
+        c->closing = true;
+    } else if (c->connected == 1 && c->connect_err == 0 && !c->closing) {
+        if (choice % 2 == 0 && c->asked == c->received) {
+            loop_receive(c->socket);
+            c->asked++;
+        } else if (choice % 2 == 1 && c->begun == c->sent) {
+            send_pattern(c, 1 + choice % 300000);
+            c->begun++;
+        }
+    }
+}
+
+static void any_order_of_calls_keeps_the_contract(void **state)
+{
+    struct fixture *f = open_loop(state, (struct loop_config){.max_sockets = 30,
+                                                              .receive_buffers = 3,
+                                                              .receive_buffer_size = 700});
+    uint32_t seed = 42;
+
+    f->mode = FLOOD;
+    f->flood = 5000;
+    for (unsigned round = 0; round < 1200; round++) {
+        seed = seed * 1664525 + 1013904223;
+        do_something(&f->clients[(seed >> 16) % 30], seed >> 8);
+        if (round % 4 == 0)
+            run_once(f, 0);
+    }
+    for (unsigned i = 0; i < 30; i++) {
+        struct client *c = &f->clients[i];
+
+        assert_true(c->connected <= 1 && c->received <= c->asked && c->sent <= c->begun);
+        assert_false(c->broken);
+        if (c->socket != NULL && c->closed == 0)
+            loop_close(c->socket);
+    }
+    RUN_UNTIL(f, loop_sockets(f->loop) == 0);
+    for (unsigned i = 0; i < 30; i++)
+        assert_int_equal(f->clients[i].closed, f->clients[i].socket != NULL ? 1 : 0);
+}
+
 static void sockets_send_small_pieces_at_once_and_notice_dead_peers(void **state)
 {
     struct fixture *f = open_loop(state, (struct loop_config){0});
@@ -798,8 +852,7 @@ static void no_wake_up_from_other_threads_is_lost(void **state)
     loop_on_wake(f->loop, look_at_posted, f);
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, post_and_wake, f), 0);
-    while (f->seen < 2000)
-        run_once(f, LIMIT_MS);
+    RUN_UNTIL(f, f->seen == 2000);
     for (size_t i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
     assert_in_range(f->woken, 1, 2000);
@@ -811,6 +864,25 @@ static void no_wake_up_from_other_threads_is_lost(void **state)
     assert_int_equal(f->woken, 0);
     run_once(f, LIMIT_MS);
     assert_int_equal(f->woken, 1);
+}
+
+static void wake_once_more(void *arg)
+{
+    struct fixture *f = arg;
+
+    if (f->woken++ == 0)
+        loop_wake(f->loop);
+}
+
+static void a_wake_up_during_the_wake_handler_calls_it_again(void **state)
+{
+    struct fixture *f = open_loop(state, (struct loop_config){0});
+
+    loop_on_wake(f->loop, wake_once_more, f);
+    loop_wake(f->loop);
+    RUN_UNTIL(f, f->woken == 2);
+    run_for(f, 10);
+    assert_int_equal(f->woken, 2);
 }
 
 /* The back end */
@@ -931,16 +1003,19 @@ int main(void)
         BOTH(bytes_sent_before_close_arrive),
         BOTH(a_slot_used_again_gets_nothing_of_its_predecessor),
         BOTH(destroy_closes_what_is_open),
+        BOTH(any_order_of_calls_keeps_the_contract),
         BOTH(sockets_send_small_pieces_at_once_and_notice_dead_peers),
         BOTH(a_timer_ends_the_wait),
         BOTH(the_wait_ends_at_its_limit),
         BOTH(no_wake_up_from_other_threads_is_lost),
+        BOTH(a_wake_up_during_the_wake_handler_calls_it_again),
         BOTH(a_forced_back_end_is_the_one_in_use),
         BOTH(limits_are_refused_beyond_their_maximum),
         cmocka_unit_test(back_ends_have_names),
         cmocka_unit_test(where_io_uring_is_forbidden_epoll_serves_and_says_why),
     };
 
+    alarm(GIVE_UP_S);
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }
