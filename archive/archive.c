@@ -1,0 +1,382 @@
+#include "archive/archive.h"
+
+#include "archive/archive_internal.h"
+#include "archive/error.h"
+#include "archive/index_rows.h"
+#include "archive/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const folders[] = {"segments", "index", "state", "quarantine"};
+
+int64_t archive_now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void archive_note(struct archive *a, enum archive_note note, const char *format, ...)
+{
+    char text[PATH_MAX + 256];
+    va_list args;
+    if (a->report == NULL)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    a->report(a->report_arg, note, text);
+}
+
+static int join(const char *path, const char *name, char out[PATH_MAX])
+{
+    int n = snprintf(out, PATH_MAX, "%s/%s", path, name);
+    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* The folder itself, new or empty. */
+static int make_root(const struct file_ops *ops, const char *path)
+{
+    int err = ops->mkdir(ops->ctx, path, 0700);
+    if (err != -EEXIST)
+        return err;
+    /* rmdir() succeeds on an empty folder only: then it is made again, with our mode. */
+    err = ops->rmdir(ops->ctx, path);
+    if (err == -ENOTEMPTY || err == -EEXIST || err == -ENOTDIR)
+        return ERR_EXISTS;
+    return err != 0 ? err : ops->mkdir(ops->ctx, path, 0700);
+}
+
+static int sync_parent(const struct file_ops *ops, const char *path)
+{
+    char parent[PATH_MAX];
+    int err = join(path, "..", parent);
+    return err != 0 ? err : file_sync_folder(ops, parent);
+}
+
+static int make_index(const char *path, const uint8_t *uuid)
+{
+    struct index *ix = NULL;
+    int err = index_open(path, uuid, INDEX_CREATE, &ix);
+    if (err == 0)
+        err = index_sign(ix, path, uuid);
+    if (err == 0)
+        err = index_sync(ix);
+    index_close(ix);
+    return err;
+}
+
+int archive_create(const struct file_ops *ops, const char *path)
+{
+    char name[PATH_MAX];
+    struct cask cask = {.created_us = archive_now_us()};
+    if (ops == NULL)
+        ops = &system_files;
+    int fd = -1, err = random_bytes(cask.uuid, sizeof(cask.uuid));
+    if (err == 0)
+        err = make_root(ops, path);
+    for (size_t i = 0; err == 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
+        err = join(path, folders[i], name);
+        if (err == 0)
+            err = ops->mkdir(ops->ctx, name, 0700);
+    }
+    if (err == 0)
+        err = join(path, "lock", name);
+    if (err == 0)
+        err = ops->open(ops->ctx, name, O_RDWR | O_CREAT, 0600, &fd);
+    if (err == 0)
+        err = ops->close(ops->ctx, fd);
+    if (err == 0)
+        err = make_index(path, cask.uuid);
+    if (err == 0)
+        err = cask_save(ops, path, &cask); /* last: with CASK it is an archive */
+    return err != 0 ? err : sync_parent(ops, path);
+}
+
+/* flock() belongs to the open file, so the lock ends with the process, however it ends. */
+static int take_lock(struct archive *a)
+{
+    char path[PATH_MAX], pid[32];
+    int err = join(a->path, "lock", path);
+    if (err != 0)
+        return err;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        err = errno == EWOULDBLOCK ? ERR_LOCKED : -errno;
+        close(fd);
+        return err;
+    }
+    int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
+        /* The number is a courtesy; the lock is held without it. */
+    }
+    a->lock_fd = fd;
+    return 0;
+}
+
+int archive_lock_holder(const char *path, pid_t *out_pid)
+{
+    char name[PATH_MAX], text[32] = "";
+    *out_pid = 0;
+    int err = join(path, "lock", name);
+    if (err != 0)
+        return err;
+    int fd = open(name, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+        pread(fd, text, sizeof(text) - 1, 0) > 0)
+        *out_pid = (pid_t)strtol(text, NULL, 10);
+    close(fd);
+    return 0;
+}
+
+int archive_owner(const char *path, uid_t *out_uid)
+{
+    struct stat st;
+    char name[PATH_MAX];
+    int err = join(path, "CASK", name);
+    if (err != 0)
+        return err;
+    if (stat(name, &st) != 0)
+        return -errno;
+    *out_uid = st.st_uid;
+    return 0;
+}
+
+static int open_index(struct archive *a, const struct archive_options *options)
+{
+    if (a->mode == ARCHIVE_READ) {
+        int err = index_open(a->path, a->cask.uuid, INDEX_READ, &a->index);
+        return err == ERR_NO_INDEX && options->without_index ? 0 : err;
+    }
+    int err = options->rebuild_index
+                  ? ERR_NO_INDEX
+                  : index_open(a->path, a->cask.uuid, INDEX_WRITE, &a->index);
+    if (err != ERR_NO_INDEX)
+        return err;
+    if (!options->rebuild_index)
+        archive_note(a, NOTE_INFO, "the index is missing or unusable: rebuilding it");
+    err = index_remove(a->path);
+    return err != 0 ? err : index_open(a->path, a->cask.uuid, INDEX_CREATE, &a->index);
+}
+
+static int open_to_write(struct archive *a)
+{
+    /* An index that was opened is signed; signing again says the same. */
+    int err = archive_recover(a);
+    return err != 0 ? err : index_sign(a->index, a->path, a->cask.uuid);
+}
+
+int archive_open(const char *path, const struct archive_options *options, struct archive **out)
+{
+    uid_t owner = 0;
+    struct archive *a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return -ENOMEM;
+    a->lock_fd = -1;
+    a->ops = options->ops != NULL ? options->ops : &system_files;
+    a->mode = options->mode;
+    a->report = options->report;
+    a->report_arg = options->report_arg;
+    a->path = strdup(path);
+    a->codec = codec_create();
+    int err = a->path == NULL || a->codec == NULL ? -ENOMEM : 0;
+    if (err == 0 && archive_owner(path, &owner) == 0 && owner != geteuid())
+        err = ERR_OWNER;
+    if (err == 0)
+        err = cask_load(a->ops, path, &a->cask);
+    if (err == 0 && a->mode == ARCHIVE_WRITE)
+        err = take_lock(a);
+    if (err == 0 && a->mode == ARCHIVE_WRITE) /* it may have changed before we held the lock */
+        err = cask_load(a->ops, path, &a->cask);
+    if (err == 0)
+        err = open_index(a, options);
+    if (err == 0 && a->mode == ARCHIVE_WRITE)
+        err = open_to_write(a);
+    if (err != 0) {
+        if (a->store != NULL)
+            a->store->failed = err;
+        archive_close(a);
+        return err;
+    }
+    *out = a;
+    return 0;
+}
+
+int archive_close(struct archive *a)
+{
+    if (a == NULL)
+        return 0;
+    int err = 0;
+    if (a->store != NULL && a->store->failed == 0)
+        err = store_seal(a);
+    store_destroy(a);
+    if (err == 0 && a->mode == ARCHIVE_WRITE && a->index != NULL)
+        err = index_sync(a->index);
+    index_close(a->index);
+    if (a->lock_fd >= 0)
+        close(a->lock_fd);
+    codec_destroy(a->codec);
+    free(a->path);
+    free(a);
+    return err;
+}
+
+const char *archive_path(const struct archive *a)
+{
+    return a->path;
+}
+
+const uint8_t *archive_uuid(const struct archive *a)
+{
+    return a->cask.uuid;
+}
+
+static void copy_text(char *out, size_t size, struct span text)
+{
+    size_t n = text.size < size - 1 ? text.size : size - 1;
+    if (n > 0)
+        memcpy(out, text.data, n);
+    out[n] = '\0';
+}
+
+static void fill_account(uint32_t number, const struct account_row *row,
+                         struct account_info *out)
+{
+    *out = (struct account_info){
+        .number = number,
+        .messages = row->messages,
+        .bytes = row->bytes,
+        .highest = row->highest,
+        .first_us = row->first_us,
+        .last_us = row->last_us,
+        .session_us = row->session_us,
+        .session_state = row->session_state,
+    };
+    copy_text(out->name, sizeof(out->name), row->name);
+    copy_text(out->session_text, sizeof(out->session_text), row->session_text);
+}
+
+/* The account whose name is the first >= name: its row copied out, so that no transaction is open
+ * while the caller works. */
+static int account_from(struct archive *a, const char *name, struct account_info *out)
+{
+    struct index_txn *t = NULL;
+    struct account_row row;
+    uint32_t number = 0;
+    struct span key = span_text(name);
+    int err = a->index == NULL ? ERR_NO_INDEX : index_begin_read(a->index, &t);
+    if (err != 0)
+        return err;
+    err = row_next_name(t, &key, &number);
+    if (err == 0)
+        err = row_get_account(t, number, &row);
+    if (err == 0)
+        fill_account(number, &row, out);
+    index_abort(t);
+    return err;
+}
+
+int archive_each_account(struct archive *a,
+                         int (*each)(void *arg, const struct account_info *info), void *arg)
+{
+    char from[NAME_SIZE_MAX + 2] = "";
+    struct account_info info;
+    int err;
+    while ((err = account_from(a, from, &info)) == 0) {
+        err = each(arg, &info);
+        if (err != 0)
+            return err;
+        /* The next name in order is at least this one and one more byte, the lowest there is. */
+        snprintf(from, sizeof(from), "%s\001", info.name);
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int archive_find_account(struct archive *a, const char *name, struct account_info *out)
+{
+    if (name[0] == '\0')
+        return ERR_NOT_FOUND;
+    int err = account_from(a, name, out);
+    if (err == 0 && strcmp(out->name, name) != 0)
+        err = ERR_NOT_FOUND;
+    return err;
+}
+
+void archive_account_name(struct archive *a, uint32_t account, char out[NAME_SIZE_MAX + 1])
+{
+    struct index_txn *t = NULL;
+    struct account_row row;
+    snprintf(out, NAME_SIZE_MAX + 1, "#%" PRIu32, account);
+    if (a->index == NULL || index_begin_read(a->index, &t) != 0)
+        return;
+    if (row_get_account(t, account, &row) == 0 && row.name.size > 0)
+        copy_text(out, NAME_SIZE_MAX + 1, row.name);
+    index_abort(t);
+}
+
+static int add_account(void *arg, const struct account_info *info)
+{
+    struct archive_stats *stats = arg;
+    stats->accounts++;
+    stats->messages += info->messages;
+    stats->message_bytes += info->bytes;
+    return 0;
+}
+
+static uint64_t allocated(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+static int add_segments(struct archive *a, struct archive_stats *out)
+{
+    struct index_txn *t = NULL;
+    struct segment_row row;
+    char path[PATH_MAX];
+    uint64_t id = 0;
+    int err = index_begin_read(a->index, &t);
+    if (err != 0)
+        return err;
+    while ((err = row_next_segment(t, &id, &row)) == 0) {
+        out->segments++;
+        if (row.sealed) {
+            out->sealed++;
+            out->head_segment = id;
+            memcpy(out->head, row.hash, SHA256_SIZE);
+        }
+        if (segment_path(a->path, id, path) == 0)
+            out->segment_bytes += allocated(path);
+        id++;
+    }
+    index_abort(t);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int archive_stats(struct archive *a, struct archive_stats *out)
+{
+    char path[PATH_MAX];
+    *out = (struct archive_stats){0};
+    int err = archive_each_account(a, add_account, out);
+    if (err == 0)
+        err = add_segments(a, out);
+    if (err == 0)
+        err = join(a->path, "index/data.mdb", path);
+    if (err == 0)
+        out->index_bytes = allocated(path);
+    return err;
+}

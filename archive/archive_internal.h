@@ -1,0 +1,76 @@
+/* What archive.c, store.c and recovery.c share. */
+#ifndef MAILCASK_ARCHIVE_ARCHIVE_INTERNAL_H
+#define MAILCASK_ARCHIVE_ARCHIVE_INTERNAL_H
+
+#include "archive/archive.h"
+#include "archive/cask.h"
+#include "archive/codec.h"
+#include "archive/index.h"
+#include "archive/segment_writer.h"
+
+/* Names given out in the current batch, not yet to be found in the index. */
+struct pending_name {
+    uint32_t account;
+    uint32_t source; /* 0: the account's own name */
+    struct buffer key;
+};
+
+/* A record of the batch: what the index wants to know of it once it is durable. */
+struct batched {
+    struct record *record; /* its body is gone */
+    uint64_t segment;
+    uint64_t offset;
+};
+
+#define BATCH_RECORDS_MAX 4096
+#define PENDING_NAMES_MAX 256
+
+/* Invariants: 1. batch_count > 0 means that a segment is open and its COMMIT is written.
+ * 2. last_lsn is the highest ever given out. 3. failed is sticky. */
+struct store {
+    struct segment_writer *segment; /* NULL: made at the next append (I4) */
+    uint64_t last_lsn;
+    uint64_t last_account;
+    uint64_t batch_bytes;
+    uint64_t commits;
+    int failed;
+    size_t batch_count;
+    struct batched batch[BATCH_RECORDS_MAX];
+    size_t pending_count;
+    struct pending_name pending[PENDING_NAMES_MAX];
+};
+
+struct archive {
+    char *path;
+    const struct file_ops *ops;
+    enum archive_mode mode;
+    struct cask cask;
+    struct index *index; /* NULL: opened without_index, and there is none */
+    int lock_fd;
+    struct codec *codec; /* of the opener's thread */
+    struct store *store; /* with ARCHIVE_WRITE */
+    void (*report)(void *arg, enum archive_note note, const char *text);
+    void *report_arg;
+};
+
+/* Format a sentence and give it to the archive's report. */
+void archive_note(struct archive *a, enum archive_note note, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+int64_t archive_now_us(void);
+
+/* recovery.c: bring index and segments together; a->index may be empty and unsigned. */
+int archive_recover(struct archive *a);
+
+/* store.c: as store_append(), for a record that recovery carries over: keeps LSN and checksums. */
+int store_carry(struct archive *a, struct record *r);
+int store_create(struct archive *a);
+void store_destroy(struct archive *a);
+
+/* The trailer hash of a sealed segment, zeros for id 0 or where it cannot be read. */
+void archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE]);
+
+/* The account's number to its name: "#7" where that is not known. */
+void archive_account_name(struct archive *a, uint32_t account, char out[NAME_SIZE_MAX + 1]);
+
+#endif

@@ -1,0 +1,31 @@
+/* state/damaged: the messages that the last full check found hurt, so that the service fetches them
+ * again if the server still has them. May be lost: the next check writes it anew. */
+#ifndef MAILCASK_ARCHIVE_DAMAGE_H
+#define MAILCASK_ARCHIVE_DAMAGE_H
+
+#include "archive/archive.h"
+#include "archive/index_rows.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct damaged_message {
+    uint32_t account;
+    uint64_t n;
+    /* Where the hurt copy is: a message whose row points elsewhere by now has healed. */
+    struct place place;
+};
+
+/* At most this many are kept: an archive hurt worse is restored from a backup. */
+#define DAMAGED_MAX 1000000
+
+/* Replace the list. 0 or -errno. */
+int damage_save(struct archive *a, const struct damaged_message *list, size_t count);
+
+/* An account's part of the list into fresh memory (free() it), sorted by n. A missing or unreadable
+ * list is an empty one. 0 or -ENOMEM. */
+int damage_load(struct archive *a, uint32_t account, struct damaged_message **out_list,
+                size_t *out_count);
+
+#endif

@@ -1,0 +1,33 @@
+/* The header fields that `list` shows, picked from a message as it streams by. Only for display:
+ * tolerant, bounded, never wrong about the message's bytes because it does not touch them. */
+#ifndef MAILCASK_ARCHIVE_ENVELOPE_H
+#define MAILCASK_ARCHIVE_ENVELOPE_H
+
+#include "archive/meta.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Header bytes looked at; fields behind them are not found. */
+#define ENVELOPE_SCAN_MAX (256u << 10)
+
+struct envelope {
+    size_t scanned;
+    bool done;       /* the header has ended, or the limit is reached */
+    bool in_name;    /* at a line's start, collecting a field name */
+    uint8_t name[16];
+    size_t name_size;
+    int field;       /* being collected; -1: none */
+    uint16_t sizes[FIELD_COUNT];
+    bool seen[FIELD_COUNT]; /* the first of each counts */
+    uint8_t values[FIELD_COUNT][FIELD_SIZE_MAX];
+};
+
+void envelope_start(struct envelope *e);
+/* The message's next bytes. */
+void envelope_add(struct envelope *e, const uint8_t *data, size_t size);
+/* What was found so far, without surrounding white space; borrowed from the envelope. */
+void envelope_fields(const struct envelope *e, struct span out[FIELD_COUNT]);
+
+#endif

@@ -1,0 +1,233 @@
+#include "archive/index_apply.h"
+
+#include "archive/error.h"
+
+static bool load_account(struct index_txn *t, uint32_t account, struct account_row *row)
+{
+    *row = (struct account_row){0};
+    int err = row_get_account(t, account, row);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        index_fail(t, err);
+    return err == 0 || err == ERR_NOT_FOUND;
+}
+
+static void apply_account(struct index_txn *t, struct span raw_meta)
+{
+    struct account_meta meta;
+    struct account_row row;
+    uint64_t last = 0;
+    int err = account_meta_decode(raw_meta, &meta);
+    if (err == 0)
+        err = row_get_number(t, INFO_LAST_ACCOUNT, &last);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    if (meta.number > last)
+        row_put_number(t, INFO_LAST_ACCOUNT, meta.number);
+    row_put_name(t, meta.name, meta.number);
+    if (load_account(t, meta.number, &row)) {
+        row.name = meta.name;
+        row_put_account(t, meta.number, &row);
+    }
+}
+
+static void apply_source(struct index_txn *t, uint32_t account, struct span raw_meta)
+{
+    struct source_meta meta;
+    struct account_row row;
+    int err = source_meta_decode(raw_meta, &meta);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    row_put_source(t, account, &meta);
+    if (load_account(t, account, &row) && meta.number > row.last_source) {
+        row.last_source = meta.number;
+        row_put_account(t, account, &row);
+    }
+}
+
+/* True if the message is new to the index, and so counts. */
+static bool place_message(struct index_txn *t, uint32_t account, const struct message_meta *m,
+                          const struct place *place, uint32_t ordinal)
+{
+    struct message_row row;
+    int err = row_get_message(t, account, m->n, &row);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        index_fail(t, err);
+    row = (struct message_row){.place = *place, .ordinal = ordinal, .size = m->size};
+    row_put_message(t, account, m->n, &row);
+    return err == ERR_NOT_FOUND;
+}
+
+static void apply_messages(struct index_txn *t, uint32_t account, struct span raw_meta,
+                           const struct place *place)
+{
+    struct block_meta_reader reader;
+    struct message_meta m;
+    struct account_row row;
+    int err = block_meta_open(&reader, raw_meta);
+    if (err != 0 || !load_account(t, account, &row)) {
+        index_fail(t, err);
+        return;
+    }
+    /* The row's spans borrow from the map, which the puts below may move. */
+    struct buffer spans = {0};
+    buffer_put(&spans, row.name.data, row.name.size);
+    buffer_put(&spans, row.session_text.data, row.session_text.size);
+    while ((err = block_meta_next(&reader, &m)) == 0) {
+        if (place_message(t, account, &m, place, reader.next - 1)) {
+            row.messages++;
+            row.bytes += m.size;
+            if (row.first_us == 0 || m.fetched_us < row.first_us)
+                row.first_us = m.fetched_us;
+            if (m.fetched_us > row.last_us)
+                row.last_us = m.fetched_us;
+        }
+        row_add_hash(t, account, m.sha256, m.n);
+        if (!(m.flags & MESSAGE_NO_UIDL)) {
+            const struct uidl_entry entry = {.n = m.n, .listed_size = m.listed_size};
+            row_add_uidl(t, account, m.source, m.uidl, &entry);
+        }
+    }
+    if (err != ERR_NOT_FOUND)
+        index_fail(t, err);
+    if (reader.highest > row.highest)
+        row.highest = reader.highest;
+    if (buffer_reserve(&spans, 1) != NULL) {
+        row.session_text = span_of(spans.data + row.name.size, row.session_text.size);
+        row.name = span_of(spans.data, row.name.size);
+    }
+    row_put_account(t, account, &row);
+    buffer_free(&spans);
+}
+
+static void apply_chunk(struct index_txn *t, struct span raw_meta, const struct place *place)
+{
+    struct chunk_meta meta;
+    int err = chunk_meta_decode(raw_meta, &meta);
+    if (err != 0)
+        index_fail(t, err);
+    else
+        row_put_chunk(t, meta.stream, meta.sequence, place);
+}
+
+static void apply_seen(struct index_txn *t, uint32_t account, struct span raw_meta)
+{
+    struct seen_meta meta;
+    int err = seen_meta_decode(raw_meta, &meta);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    const struct uidl_entry entry = {.n = meta.n, .listed_size = meta.listed_size};
+    row_add_uidl(t, account, meta.source, meta.uidl, &entry);
+}
+
+static void apply_session(struct index_txn *t, const struct record_header *h,
+                          struct span raw_meta, const struct place *place)
+{
+    struct session_meta meta;
+    struct account_row row;
+    int err = session_meta_decode(raw_meta, &meta);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    row_put_ledger(t, h->account, h->lsn, place);
+    if (load_account(t, h->account, &row) && h->lsn >= row.session_lsn) {
+        row.session_lsn = h->lsn;
+        row.session_us = meta.ended_us;
+        row.session_state = meta.state;
+        row.session_text = meta.text;
+        row_put_account(t, h->account, &row);
+    }
+}
+
+/* A quarantined UIDL means message 0: it is not fetched again while its size stays the same. */
+static void apply_quarantine(struct index_txn *t, const struct record_header *h,
+                             struct span raw_meta, const struct place *place)
+{
+    struct quarantine_meta meta;
+    int err = quarantine_meta_decode(raw_meta, &meta);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    row_put_ledger(t, h->account, h->lsn, place);
+    const struct uidl_entry entry = {.n = 0, .listed_size = meta.listed_size};
+    if (meta.uidl.size > 0)
+        row_add_uidl(t, h->account, meta.source, meta.uidl, &entry);
+}
+
+/* The rows of messages that were acknowledged as lost go, and they no longer count. */
+static void forget_messages(struct index_txn *t, uint32_t account, uint64_t first,
+                            uint64_t last)
+{
+    struct account_row row;
+    struct message_row message;
+    uint64_t n = first, bytes = 0, messages = 0;
+    while (row_next_message(t, account, &n, &message) == 0 && n <= last) {
+        row_delete_message(t, account, n);
+        bytes += message.size;
+        messages++;
+    }
+    if (messages > 0 && load_account(t, account, &row)) {
+        row.messages -= messages < row.messages ? messages : row.messages;
+        row.bytes -= bytes < row.bytes ? bytes : row.bytes;
+        row_put_account(t, account, &row);
+    }
+}
+
+static void apply_lost(struct index_txn *t, const struct record_header *h,
+                       struct span raw_meta, const struct place *place)
+{
+    struct lost_meta meta;
+    int err = lost_meta_decode(raw_meta, &meta);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    row_put_ledger(t, h->account, h->lsn, place);
+    row_put_lost(t, h->account, h->account == 0 ? meta.segment : meta.first,
+                 h->account == 0 ? meta.segment : meta.last);
+    if (h->account != 0)
+        forget_messages(t, h->account, meta.first, meta.last);
+}
+
+void index_apply(struct index_txn *t, const struct record_header *h, struct span raw_meta,
+                 const struct place *place)
+{
+    switch (h->type) {
+    case RECORD_ACCOUNT:
+        apply_account(t, raw_meta);
+        break;
+    case RECORD_SOURCE:
+        apply_source(t, h->account, raw_meta);
+        break;
+    case RECORD_BLOCK:
+    case RECORD_END:
+        apply_messages(t, h->account, raw_meta, place);
+        break;
+    case RECORD_CHUNK:
+        apply_chunk(t, raw_meta, place);
+        break;
+    case RECORD_SEEN:
+        apply_seen(t, h->account, raw_meta);
+        break;
+    case RECORD_SESSION:
+        apply_session(t, h, raw_meta, place);
+        break;
+    case RECORD_QUARANTINE:
+        apply_quarantine(t, h, raw_meta, place);
+        break;
+    case RECORD_LOST:
+        apply_lost(t, h, raw_meta, place);
+        break;
+    default: /* COMMIT, SEAL, and compatible types of a later version: no rows */
+        break;
+    }
+    if (h->flags & RECORD_CARRIED)
+        row_put_carried(t, h->lsn);
+}

@@ -1,0 +1,120 @@
+/* The rows of the index, typed. Keys hold big-endian numbers, so that they sort. Reads return 0,
+ * ERR_NOT_FOUND or ERR_INDEX (also for a row that does not decode); puts are void, the commit reports. */
+#ifndef MAILCASK_ARCHIVE_INDEX_ROWS_H
+#define MAILCASK_ARCHIVE_INDEX_ROWS_H
+
+#include "archive/digest.h"
+#include "archive/format.h"
+#include "archive/index.h"
+#include "archive/meta.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A record's place. */
+struct place {
+    uint64_t segment;
+    uint64_t offset;
+};
+
+struct segment_row {
+    uint64_t indexed; /* bytes of the file up to which its records are in the index (I3) */
+    bool sealed;
+    uint8_t hash[SHA256_SIZE]; /* the trailer's, when sealed */
+};
+
+int row_get_segment(struct index_txn *t, uint64_t id, struct segment_row *out);
+void row_put_segment(struct index_txn *t, uint64_t id, const struct segment_row *row);
+/* The first segment with an id >= *id. */
+int row_next_segment(struct index_txn *t, uint64_t *id, struct segment_row *out);
+
+/* One number each. */
+enum info_number { INFO_LAST_LSN, INFO_LAST_ACCOUNT, INFO_COUNT };
+/* 0 where it was never put. */
+int row_get_number(struct index_txn *t, enum info_number which, uint64_t *out);
+void row_put_number(struct index_txn *t, enum info_number which, uint64_t value);
+
+struct account_row {
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t highest;
+    int64_t first_us;
+    int64_t last_us;
+    uint32_t last_source;
+    uint64_t session_lsn; /* of the newest session; 0: none */
+    int64_t session_us;   /* its end */
+    uint8_t session_state;
+    struct span name; /* borrowed */
+    struct span session_text;
+};
+
+int row_get_account(struct index_txn *t, uint32_t account, struct account_row *out);
+void row_put_account(struct index_txn *t, uint32_t account, const struct account_row *row);
+int row_get_name(struct index_txn *t, struct span name, uint32_t *out_account);
+void row_put_name(struct index_txn *t, struct span name, uint32_t account);
+/* The first name >= *name; *name is then borrowed from the index. */
+int row_next_name(struct index_txn *t, struct span *name, uint32_t *out_account);
+
+void row_put_source(struct index_txn *t, uint32_t account, const struct source_meta *source);
+int row_get_source(struct index_txn *t, uint32_t account, uint32_t number,
+                   struct source_meta *out);
+
+/* The numbers of an account and its source. 0; ERR_NOT_FOUND with 0 for what is not known, and the
+ * highest source number of the account in *out_last_source. */
+int row_find_origin(struct index_txn *t, struct span name, struct span host, struct span login,
+                    uint32_t *out_account, uint32_t *out_source, uint32_t *out_last_source);
+
+struct message_row {
+    struct place place;
+    uint32_t ordinal; /* of the message within its record */
+    uint64_t size;    /* bytes of the message */
+};
+
+int row_get_message(struct index_txn *t, uint32_t account, uint64_t n, struct message_row *out);
+void row_put_message(struct index_txn *t, uint32_t account, uint64_t n,
+                     const struct message_row *row);
+void row_delete_message(struct index_txn *t, uint32_t account, uint64_t n);
+/* The first message of the account with an N >= *n. */
+int row_next_message(struct index_txn *t, uint32_t account, uint64_t *n,
+                     struct message_row *out);
+
+/* What a UIDL has meant: one (n, listed size) an entry. */
+struct uidl_entry {
+    uint64_t n;
+    uint64_t listed_size;
+};
+
+/* Calls each for every entry of this very UIDL, in the order they were put; a non-zero return ends
+ * it. 0 when there are none. */
+int row_each_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
+                  int (*each)(void *arg, const struct uidl_entry *e), void *arg);
+/* Nothing happens if the entry is there. */
+void row_add_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
+                  const struct uidl_entry *entry);
+
+/* Messages of an account whose SHA-256 begins with the same 16 bytes; compare the whole with the
+ * message's meta before relying on it. Calls each in the order they were put. */
+int row_each_hash(struct index_txn *t, uint32_t account, const uint8_t sha256[SHA256_SIZE],
+                  int (*each)(void *arg, uint64_t n), void *arg);
+void row_add_hash(struct index_txn *t, uint32_t account, const uint8_t sha256[SHA256_SIZE],
+                  uint64_t n);
+
+int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uint32_t sequence,
+                  struct place *out);
+void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uint32_t sequence,
+                   const struct place *place);
+
+void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
+                    const struct place *place);
+/* The first ledger row of the account with an LSN >= *lsn. */
+int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out);
+
+bool row_is_carried(struct index_txn *t, uint64_t lsn);
+void row_put_carried(struct index_txn *t, uint64_t lsn);
+
+/* Acknowledged losses: messages first..last of an account; with account 0 segment `first`. */
+void row_put_lost(struct index_txn *t, uint32_t account, uint64_t first, uint64_t last);
+/* The first row of the account with a first >= *first. */
+int row_next_lost(struct index_txn *t, uint32_t account, uint64_t *first, uint64_t *out_last);
+
+#endif

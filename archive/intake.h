@@ -1,0 +1,86 @@
+/* The archive's side of one session with a maildrop: what of a listing is known, and taking in what
+ * is new. Messages stream through; at most CHUNK_RAW_MAX bytes are held. Records come out, ready for
+ * store_append(), in the order in which they must reach it. One thread at a time. */
+#ifndef MAILCASK_ARCHIVE_INTAKE_H
+#define MAILCASK_ARCHIVE_INTAKE_H
+
+#include "archive/archive.h"
+#include "archive/codec.h"
+#include "archive/record.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Index look-ups of one thread, shared by its intakes. */
+struct lookup;
+
+int lookup_create(struct archive *a, struct lookup **out);
+void lookup_destroy(struct lookup *l);
+/* To be called before the thread waits: a look-up in progress keeps old pages of the index alive. */
+void lookup_rest(struct lookup *l);
+/* The numbers of an account and its source: 0 or ERR_NOT_FOUND (then store_origin() makes them). */
+int lookup_origin(struct lookup *l, struct span name, struct span host, struct span login,
+                  uint32_t *out_account, uint32_t *out_source);
+
+struct intake;
+
+struct intake_config {
+    struct archive *archive;
+    struct lookup *lookup;
+    struct codec *codec;
+    uint32_t account;
+    uint32_t source;
+    /* Takes the record over. A non-zero return ends the intake: every later call returns it. */
+    int (*emit)(void *arg, struct record *r);
+    void *arg;
+};
+
+/* The account must have no other intake open, and every record of its earlier ones must be committed
+ * or lost: numbers continue from the index. 0, -ENOMEM, ERR_INDEX, ERR_CRYPTO. */
+int intake_open(const struct intake_config *config, struct intake **out);
+/* Whatever was not flushed is dropped. NULL is fine. */
+void intake_close(struct intake *in);
+
+enum intake_verdict {
+    INTAKE_WANTED,
+    INTAKE_KNOWN,
+    INTAKE_QUARANTINED, /* put aside before, with this listed size */
+};
+
+/* Judge one line of a listing. listed_size may be SIZE_UNKNOWN. The same UIDL twice is known twice
+ * only if two messages were archived under it (Q6). A failing index makes everything wanted: fetching
+ * again is safe. */
+enum intake_verdict intake_judge(struct intake *in, struct span uidl, uint64_t listed_size);
+
+/* After the listing. trusted: see POP3.md S5; without it content proves nothing to be the same
+ * message (P3), but for messages without a UIDL. */
+void intake_listed(struct intake *in, bool trusted);
+
+/* One message. uidl is copied; empty or over UIDL_SIZE_MAX: none. */
+int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size);
+int intake_add(struct intake *in, const uint8_t *data, size_t size);
+
+enum intake_result {
+    INTAKE_ARCHIVED,
+    INTAKE_DEDUPLICATED, /* its bytes were archived under a UIDL that is gone: only SEEN is written */
+    INTAKE_HEALED,       /* it replaced a damaged copy, under the same N */
+};
+
+/* The message is whole. flags: MESSAGE_SHORT or 0. */
+int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result);
+/* It is not: forget it. */
+void intake_abort(struct intake *in);
+
+/* Never to be fetched again with this listed size: reason is a sentence. */
+int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
+                      const char *reason);
+
+/* Close the open block. */
+int intake_flush(struct intake *in);
+/* The session's record, last. m->source is filled in. */
+int intake_session(struct intake *in, struct session_meta *m);
+
+/* Bytes held in memory by the open block and the message. */
+size_t intake_memory(const struct intake *in);
+
+#endif

@@ -1,0 +1,104 @@
+/* Reading an account's ledger (archive.h). */
+#include "archive/archive_internal.h"
+#include "archive/error.h"
+#include "archive/index_rows.h"
+#include "archive/segment.h"
+
+#include <errno.h>
+
+struct ledger_walk {
+    struct archive *archive;
+    uint32_t account;
+    uint64_t lsn;
+    struct place place;
+    struct segment_file file; /* of the entry read last; fd -1: none */
+    struct record_view view;
+    struct codec *codec;
+    struct buffer source; /* the entry's source, encoded: its spans borrow from here */
+};
+
+/* The next row, copied out of the index: no transaction is open while a segment is read. */
+static int next_row(struct ledger_walk *w)
+{
+    struct index_txn *t = NULL;
+    int err = w->archive->index == NULL ? ERR_NO_INDEX
+                                        : index_begin_read(w->archive->index, &t);
+    if (err != 0)
+        return err;
+    w->lsn++;
+    err = row_next_ledger(t, w->account, &w->lsn, &w->place);
+    index_abort(t);
+    return err;
+}
+
+static void find_source(struct ledger_walk *w, uint32_t number, struct source_meta *out)
+{
+    struct index_txn *t = NULL;
+    struct source_meta found;
+    *out = (struct source_meta){0};
+    buffer_clear(&w->source);
+    if (index_begin_read(w->archive->index, &t) != 0)
+        return;
+    if (row_get_source(t, w->account, number, &found) == 0)
+        source_meta_encode(&w->source, &found);
+    index_abort(t);
+    if (w->source.size > 0)
+        source_meta_decode(span_of(w->source.data, w->source.size), out);
+}
+
+static int read_entry(struct ledger_walk *w)
+{
+    struct archive *a = w->archive;
+    if (w->file.fd >= 0 && w->file.header.id != w->place.segment)
+        segment_file_close(&w->file);
+    if (w->file.fd < 0) {
+        int err = segment_open(a->ops, a->path, w->place.segment, a->cask.uuid, &w->file);
+        if (err != 0)
+            return err;
+    }
+    struct stat st;
+    if (a->ops->fstat(a->ops->ctx, w->file.fd, &st) == 0) /* it may be the open one */
+        w->file.size = (uint64_t)st.st_size;
+    return segment_read(&w->file, w->place.offset, w->file.size, w->codec, &w->view);
+}
+
+static int decode_entry(struct ledger_walk *w, struct ledger_entry *e)
+{
+    struct span meta = span_of(w->view.meta.data, w->view.meta.size);
+    uint32_t source = 0;
+    int err = 0;
+    if (w->view.header.type == RECORD_SESSION) {
+        err = session_meta_decode(meta, &e->session);
+        source = e->session.source;
+    } else if (w->view.header.type == RECORD_QUARANTINE) {
+        err = quarantine_meta_decode(meta, &e->quarantine);
+        source = e->quarantine.source;
+    } else if (w->view.header.type == RECORD_LOST)
+        err = lost_meta_decode(meta, &e->lost);
+    else
+        err = ERR_DAMAGED;
+    if (err != 0)
+        return err;
+    e->type = w->view.header.type;
+    e->time_us = w->view.header.time_us;
+    find_source(w, source, &e->source);
+    return 0;
+}
+
+int archive_each_ledger_entry(struct archive *a, uint32_t account,
+                              int (*each)(void *arg, const struct ledger_entry *e), void *arg)
+{
+    struct ledger_walk w = {.archive = a, .account = account, .file = {.fd = -1}};
+    int err = (w.codec = codec_create()) == NULL ? -ENOMEM : 0;
+    while (err == 0 && (err = next_row(&w)) == 0) {
+        struct ledger_entry e = {.lsn = w.lsn};
+        if (read_entry(&w) != 0 || decode_entry(&w, &e) != 0)
+            e = (struct ledger_entry){.lsn = w.lsn};
+        err = each(arg, &e);
+    }
+    segment_file_close(&w.file);
+    record_view_free(&w.view);
+    buffer_free(&w.source);
+    codec_destroy(w.codec);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}

@@ -1,0 +1,283 @@
+#include "archive/reader.h"
+
+#include "archive/archive_internal.h"
+#include "archive/error.h"
+#include "archive/index_rows.h"
+#include "archive/segment.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Segments kept open. */
+#define OPEN_SEGMENTS 8
+
+struct open_segment {
+    uint64_t id; /* 0: free */
+    uint64_t used;
+    struct segment_file file;
+};
+
+struct reader {
+    struct archive *archive;
+    struct codec *codec;
+    struct sha256 *hash;
+    struct index_txn *txn; /* reset between look-ups */
+    uint64_t clock;
+    uint64_t bytes_closed; /* read by segments closed since */
+    struct open_segment segments[OPEN_SEGMENTS];
+    struct record_view view; /* the record read last, */
+    struct place place;      /* its place (segment 0: none), */
+    bool body_loaded;        /* and whether view.body is its raw body */
+    struct record_view chunk;
+};
+
+int reader_create(struct archive *a, struct reader **out)
+{
+    struct reader *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return -ENOMEM;
+    r->archive = a;
+    r->codec = codec_create();
+    r->hash = sha256_create();
+    int err = r->codec == NULL || r->hash == NULL ? -ENOMEM : 0;
+    if (err == 0)
+        err = a->index == NULL ? ERR_NO_INDEX : index_begin_read(a->index, &r->txn);
+    if (err != 0) {
+        reader_destroy(r);
+        return err;
+    }
+    index_reset(r->txn);
+    *out = r;
+    return 0;
+}
+
+void reader_destroy(struct reader *r)
+{
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < OPEN_SEGMENTS; i++)
+        if (r->segments[i].id != 0)
+            segment_file_close(&r->segments[i].file);
+    record_view_free(&r->view);
+    record_view_free(&r->chunk);
+    index_abort(r->txn);
+    sha256_destroy(r->hash);
+    codec_destroy(r->codec);
+    free(r);
+}
+
+uint64_t reader_bytes_read(const struct reader *r)
+{
+    uint64_t bytes = r->bytes_closed;
+    for (size_t i = 0; i < OPEN_SEGMENTS; i++)
+        if (r->segments[i].id != 0)
+            bytes += r->segments[i].file.bytes_read;
+    return bytes;
+}
+
+/* The slot that holds the segment, or the one to put it into. */
+static struct open_segment *find_slot(struct reader *r, uint64_t id)
+{
+    struct open_segment *oldest = &r->segments[0];
+    for (size_t i = 0; i < OPEN_SEGMENTS; i++) {
+        struct open_segment *s = &r->segments[i];
+        if (s->id == id)
+            return s;
+        if (s->used < oldest->used)
+            oldest = s;
+    }
+    return oldest;
+}
+
+static int get_segment(struct reader *r, uint64_t id, struct segment_file **out)
+{
+    struct open_segment *slot = find_slot(r, id);
+    if (slot->id != id) {
+        if (slot->id != 0) {
+            r->bytes_closed += slot->file.bytes_read;
+            segment_file_close(&slot->file);
+        }
+        slot->id = 0;
+        slot->used = 0;
+        int err = segment_open(r->archive->ops, r->archive->path, id, r->archive->cask.uuid,
+                               &slot->file);
+        if (err != 0)
+            return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+        slot->id = id;
+    }
+    slot->used = ++r->clock;
+    *out = &slot->file;
+    return 0;
+}
+
+/* The open segment grows: look again how long it is before calling a place beyond its end. */
+static int read_record(struct reader *r, const struct place *place, struct record_view *view)
+{
+    struct segment_file *f = NULL;
+    struct stat st;
+    int err = get_segment(r, place->segment, &f);
+    if (err != 0)
+        return err;
+    err = segment_read(f, place->offset, f->size, r->codec, view);
+    if (err != ERR_DAMAGED || f->ops->fstat(f->ops->ctx, f->fd, &st) != 0 ||
+        (uint64_t)st.st_size == f->size)
+        return err;
+    f->size = (uint64_t)st.st_size;
+    return segment_read(f, place->offset, f->size, r->codec, view);
+}
+
+static int load_record(struct reader *r, const struct place *place)
+{
+    if (r->place.segment == place->segment && r->place.offset == place->offset)
+        return 0;
+    r->place.segment = 0;
+    r->body_loaded = false;
+    int err = read_record(r, place, &r->view);
+    if (err == 0)
+        r->place = *place;
+    return err == ERR_VERSION ? ERR_DAMAGED : err;
+}
+
+/* Message `ordinal` of the record in r->view, which must be n. */
+static int decode_message(struct reader *r, uint32_t account, uint64_t n, uint32_t ordinal,
+                          struct message_meta *out)
+{
+    struct block_meta_reader metas;
+    const struct record_header *h = &r->view.header;
+    if ((h->type != RECORD_BLOCK && h->type != RECORD_END) || h->account != account)
+        return ERR_DAMAGED;
+    int err = block_meta_open(&metas, span_of(r->view.meta.data, r->view.meta.size));
+    for (uint32_t i = 0; err == 0 && i <= ordinal; i++)
+        err = block_meta_next(&metas, out);
+    return err != 0 || out->n != n ? ERR_DAMAGED : 0;
+}
+
+static int load_message(struct reader *r, uint32_t account, uint64_t n,
+                        const struct message_row *row, struct message_meta *out)
+{
+    int err = load_record(r, &row->place);
+    if (err == 0)
+        err = decode_message(r, account, n, row->ordinal, out);
+    if (err != 0)
+        *out = (struct message_meta){.n = n};
+    return err;
+}
+
+static int find_row(struct reader *r, uint32_t account, uint64_t n, struct message_row *out)
+{
+    int err = index_renew(r->txn);
+    if (err != 0)
+        return err;
+    err = row_get_message(r->txn, account, n, out);
+    index_reset(r->txn);
+    return err;
+}
+
+int reader_message(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out)
+{
+    struct message_row row;
+    int err = find_row(r, account, n, &row);
+    return err != 0 ? err : load_message(r, account, n, &row, out);
+}
+
+int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out)
+{
+    struct message_row row;
+    uint64_t next = n + 1;
+    int err = index_renew(r->txn);
+    if (err != 0)
+        return err;
+    err = row_next_message(r->txn, account, &next, &row);
+    index_reset(r->txn);
+    return err != 0 ? err : load_message(r, account, next, &row, out);
+}
+
+static int give_slice(struct reader *r, const struct message_meta *m,
+                      int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
+{
+    uint8_t hash[SHA256_SIZE];
+    if (!r->body_loaded) {
+        struct segment_file *f = NULL;
+        int err = get_segment(r, r->place.segment, &f);
+        if (err == 0)
+            err = segment_read_body(f, &r->view, r->codec);
+        if (err != 0)
+            return err;
+        r->body_loaded = true;
+    }
+    if (m->place > r->view.body.size || m->size > r->view.body.size - m->place)
+        return ERR_DAMAGED;
+    const uint8_t *data = r->view.body.data + m->place;
+    sha256_start(r->hash);
+    sha256_add(r->hash, data, m->size);
+    sha256_finish(r->hash, hash);
+    if (memcmp(hash, m->sha256, SHA256_SIZE) != 0)
+        return ERR_DAMAGED;
+    return m->size == 0 ? 0 : sink(arg, data, m->size);
+}
+
+static int load_chunk(struct reader *r, const struct message_meta *m, uint32_t sequence)
+{
+    struct place place = {0};
+    struct chunk_meta meta;
+    struct segment_file *f = NULL;
+    int err = index_renew(r->txn);
+    if (err == 0) {
+        err = row_get_chunk(r->txn, m->stream, sequence, &place);
+        index_reset(r->txn);
+    }
+    if (err == ERR_NOT_FOUND)
+        return ERR_DAMAGED;
+    if (err == 0)
+        err = read_record(r, &place, &r->chunk);
+    if (err == 0)
+        err = chunk_meta_decode(span_of(r->chunk.meta.data, r->chunk.meta.size), &meta);
+    if (err == 0 && (r->chunk.header.type != RECORD_CHUNK || meta.sequence != sequence ||
+                     memcmp(meta.stream, m->stream, STREAM_ID_SIZE) != 0))
+        err = ERR_DAMAGED;
+    if (err == 0)
+        err = get_segment(r, place.segment, &f);
+    return err != 0 ? err : segment_read_body(f, &r->chunk, r->codec);
+}
+
+static int give_stream(struct reader *r, const struct message_meta *m,
+                       int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
+{
+    uint8_t hash[SHA256_SIZE];
+    uint64_t given = 0;
+    sha256_start(r->hash);
+    for (uint64_t i = 0; i < m->place; i++) {
+        int err = load_chunk(r, m, (uint32_t)i);
+        if (err != 0)
+            return err;
+        given += r->chunk.body.size;
+        if (given > m->size)
+            return ERR_DAMAGED;
+        sha256_add(r->hash, r->chunk.body.data, r->chunk.body.size);
+        err = sink(arg, r->chunk.body.data, r->chunk.body.size);
+        if (err != 0)
+            return err;
+    }
+    sha256_finish(r->hash, hash);
+    return given != m->size || memcmp(hash, m->sha256, SHA256_SIZE) != 0 ? ERR_DAMAGED : 0;
+}
+
+int reader_body(struct reader *r, uint32_t account, uint64_t n,
+                int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
+{
+    struct message_meta m, same;
+    int err = reader_message(r, account, n, &m);
+    if (err == 0 && m.kind == BODY_SAME) {
+        err = reader_message(r, account, m.place, &same);
+        if (err == 0 && (same.kind == BODY_SAME || same.size != m.size ||
+                         memcmp(same.sha256, m.sha256, SHA256_SIZE) != 0))
+            err = ERR_DAMAGED;
+        m = same;
+        if (err == ERR_NOT_FOUND)
+            err = ERR_DAMAGED;
+    }
+    if (err != 0)
+        return err == ERR_VERSION ? ERR_DAMAGED : err;
+    err = m.kind == BODY_STREAM ? give_stream(r, &m, sink, arg) : give_slice(r, &m, sink, arg);
+    return err == ERR_VERSION ? ERR_DAMAGED : err;
+}

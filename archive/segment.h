@@ -1,0 +1,94 @@
+/* A segment: one append-only file of records (FORMAT.md, "Segment"). Here are its header and trailer,
+ * reading a record at an offset, and walking all of them. For appending see segment_writer.h. */
+#ifndef MAILCASK_ARCHIVE_SEGMENT_H
+#define MAILCASK_ARCHIVE_SEGMENT_H
+
+#include "archive/codec.h"
+#include "archive/digest.h"
+#include "archive/files.h"
+#include "archive/format.h"
+#include "archive/record.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct segment_header {
+    uint8_t uuid[UUID_SIZE]; /* the archive's */
+    uint64_t id;             /* from 1, never used again */
+    uint64_t predecessor;    /* id of the segment made before this one; 0: none */
+    int64_t created_us;
+    uint64_t sync_word;
+    uint8_t salt[SALT_SIZE];
+};
+
+struct segment_trailer {
+    uint64_t id;
+    uint64_t seal_offset;
+    uint64_t records; /* SEAL included */
+    uint64_t first_lsn;
+    uint64_t last_lsn;
+    int64_t sealed_us; /* the time of the last record: sealing again gives the same bytes */
+    uint8_t predecessor_hash[SHA256_SIZE];
+    uint8_t content_hash[SHA256_SIZE];
+    uint8_t hash[SHA256_SIZE];
+};
+
+/* PATH/segments/NNNNNNNN.seg into out[PATH_MAX]: 0 or -ENAMETOOLONG. */
+int segment_path(const char *archive, uint64_t id, char *out);
+
+/* Ids of the segments in the folder, ascending, into fresh memory (free() it). */
+int segment_list(const char *archive, uint64_t **out_ids, size_t *out_count);
+
+void segment_header_encode(const struct segment_header *h, uint8_t out[SEGMENT_HEADER_SIZE]);
+/* 0, ERR_DAMAGED, ERR_VERSION. */
+int segment_header_decode(const uint8_t data[SEGMENT_HEADER_SIZE], struct segment_header *out);
+
+/* Computes hash, too. */
+void segment_trailer_encode(struct segment_trailer *t, uint8_t out[SEGMENT_TRAILER_SIZE]);
+int segment_trailer_decode(const uint8_t data[SEGMENT_TRAILER_SIZE],
+                           struct segment_trailer *out);
+
+/* A segment opened to read. */
+struct segment_file {
+    const struct file_ops *ops;
+    int fd;
+    uint64_t size; /* of the file when it was opened */
+    struct segment_header header;
+    bool header_damaged; /* it did not check, but the records behind it do */
+    uint64_t bytes_read; /* so far */
+};
+
+/* 0; ERR_NOT_FOUND; ERR_DAMAGED (its header, and no valid record follows; or another archive's, or
+ * another id's); ERR_VERSION; -errno. A damaged header alone does not lose the records: all that
+ * reading needs of it is the sync word, which each record repeats. */
+int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
+                 const uint8_t *uuid, struct segment_file *out);
+void segment_file_close(struct segment_file *f);
+
+/* The trailer, if the file ends in a valid one: 0, ERR_NOT_FOUND (not sealed), -errno. */
+int segment_read_trailer(struct segment_file *f, struct segment_trailer *out);
+
+/* One record as read. Zero-initialise; the buffers are used again by each read. */
+struct record_view {
+    struct record_header header;
+    uint64_t offset;
+    struct buffer head; /* header and stored meta, as they are in the file */
+    struct buffer meta; /* raw */
+    struct buffer stored_body;
+    struct buffer body; /* raw */
+};
+
+void record_view_free(struct record_view *v);
+
+/* Read header and meta at offset, not beyond limit. 0; ERR_DAMAGED; ERR_VERSION; -errno. */
+int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit, struct codec *codec,
+                 struct record_view *out);
+
+/* Then its body: stored, and checked; with codec also raw. 0; ERR_DAMAGED; -errno. */
+int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec);
+
+/* From `offset` on, the first place below limit that holds a valid record header: 0 or ERR_NOT_FOUND. */
+int segment_resync(struct segment_file *f, uint64_t offset, uint64_t limit,
+                   uint64_t *out_offset);
+
+#endif

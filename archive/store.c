@@ -1,0 +1,372 @@
+#include "archive/store.h"
+
+#include "archive/archive_internal.h"
+#include "archive/error.h"
+#include "archive/index_apply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+int store_create(struct archive *a)
+{
+    struct index_txn *t = NULL;
+    a->store = calloc(1, sizeof(*a->store));
+    if (a->store == NULL)
+        return -ENOMEM;
+    int err = index_begin_read(a->index, &t);
+    if (err != 0)
+        return err;
+    err = row_get_number(t, INFO_LAST_LSN, &a->store->last_lsn);
+    if (err == 0)
+        err = row_get_number(t, INFO_LAST_ACCOUNT, &a->store->last_account);
+    index_abort(t);
+    return err;
+}
+
+static void clear_batch(struct store *s)
+{
+    for (size_t i = 0; i < s->batch_count; i++)
+        record_destroy(s->batch[i].record);
+    for (size_t i = 0; i < s->pending_count; i++)
+        buffer_free(&s->pending[i].key);
+    s->batch_count = 0;
+    s->pending_count = 0;
+    s->batch_bytes = 0;
+}
+
+void store_destroy(struct archive *a)
+{
+    if (a->store == NULL)
+        return;
+    segment_writer_abandon(a->store->segment);
+    clear_batch(a->store);
+    free(a->store);
+    a->store = NULL;
+}
+
+static int fail(struct archive *a, int err)
+{
+    if (err != 0 && a->store->failed == 0)
+        a->store->failed = err;
+    return err;
+}
+
+void archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE])
+{
+    struct index_txn *t = NULL;
+    struct segment_row row = {0};
+    memset(out, 0, SHA256_SIZE);
+    if (id == 0 || index_begin_read(a->index, &t) != 0)
+        return;
+    if (row_get_segment(t, id, &row) == 0 && row.sealed)
+        memcpy(out, row.hash, SHA256_SIZE);
+    index_abort(t);
+}
+
+/* A new segment, known to CASK before anything in it can be acknowledged. */
+static int open_segment(struct archive *a)
+{
+    struct segment_header header = {
+        .id = a->cask.highest_segment + 1,
+        .predecessor = a->cask.highest_segment,
+        .created_us = archive_now_us(),
+    };
+    struct cask cask = a->cask;
+    memcpy(header.uuid, a->cask.uuid, UUID_SIZE);
+    int err = segment_create(a->ops, a->path, &header, &a->store->segment);
+    if (err != 0)
+        return err;
+    cask.highest_segment = header.id;
+    err = cask_save(a->ops, a->path, &cask);
+    if (err == 0)
+        a->cask = cask;
+    return err;
+}
+
+static int put_in_segment(struct archive *a, struct record *r)
+{
+    struct store *s = a->store;
+    struct batched *b = &s->batch[s->batch_count];
+    int err = segment_append(s->segment, r, &b->offset);
+    if (err != 0)
+        return err;
+    b->segment = segment_writer_header(s->segment)->id;
+    b->record = r;
+    free(r->body);
+    r->body = NULL;
+    s->batch_count++;
+    s->batch_bytes += record_size(&r->header);
+    return 0;
+}
+
+/* A batch opens with COMMIT: what it says of the batches before it holds whatever becomes of it. */
+static int begin_batch(struct archive *a)
+{
+    struct store *s = a->store;
+    int err = s->segment == NULL ? open_segment(a) : 0;
+    if (err != 0)
+        return err;
+    struct record *commit = record_create(RECORD_COMMIT, 0, archive_now_us());
+    if (commit == NULL)
+        return -ENOMEM;
+    const struct commit_meta meta = {.durable_upto = segment_writer_durable(s->segment)};
+    commit_meta_encode(&commit->meta, &meta);
+    err = record_prepare(commit, NULL);
+    if (err == 0) {
+        commit->header.lsn = ++s->last_lsn;
+        err = put_in_segment(a, commit);
+    }
+    if (err != 0)
+        record_destroy(commit);
+    return err;
+}
+
+static int seal_segment(struct archive *a)
+{
+    struct store *s = a->store;
+    const struct segment_header *header = segment_writer_header(s->segment);
+    struct segment_row row = {.sealed = true};
+    struct segment_trailer trailer;
+    struct index_txn *t = NULL;
+    uint64_t id = header->id;
+    uint8_t previous[SHA256_SIZE];
+    archive_segment_hash(a, header->predecessor, previous);
+    int err = segment_seal(s->segment, previous, a->codec, &trailer, &row.indexed);
+    s->segment = NULL;
+    if (err == 0)
+        err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    memcpy(row.hash, trailer.hash, SHA256_SIZE);
+    row_put_segment(t, id, &row);
+    return index_commit(t);
+}
+
+/* Room for size more bytes: seals a segment that has none. */
+static int make_room(struct archive *a, uint64_t size)
+{
+    struct store *s = a->store;
+    if (s->batch_count == BATCH_RECORDS_MAX ||
+        (s->segment != NULL && !segment_writer_has_room(s->segment, size))) {
+        int err = store_commit(a);
+        if (err != 0)
+            return err;
+    }
+    if (s->segment != NULL && !segment_writer_has_room(s->segment, size)) {
+        int err = seal_segment(a);
+        if (err != 0)
+            return err;
+    }
+    return s->batch_count == 0 ? begin_batch(a) : 0;
+}
+
+static int append(struct archive *a, struct record *r, bool carried)
+{
+    struct store *s = a->store;
+    int err = s->failed != 0 ? ERR_FAILED : make_room(a, record_size(&r->header));
+    if (err == 0) {
+        if (!carried)
+            r->header.lsn = ++s->last_lsn;
+        err = put_in_segment(a, r);
+    }
+    if (err != 0)
+        record_destroy(r);
+    return err == ERR_FAILED ? err : fail(a, err);
+}
+
+int store_append(struct archive *a, struct record *r)
+{
+    return append(a, r, false);
+}
+
+int store_carry(struct archive *a, struct record *r)
+{
+    r->header.flags |= RECORD_CARRIED;
+    return append(a, r, true);
+}
+
+/* Rows and the offset up to which they go, in one transaction (I3). */
+static int index_batch(struct archive *a)
+{
+    struct store *s = a->store;
+    struct index_txn *t = NULL;
+    int err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    for (size_t i = 0; i < s->batch_count; i++) {
+        const struct batched *b = &s->batch[i];
+        const struct place place = {.segment = b->segment, .offset = b->offset};
+        index_apply(t, &b->record->header, span_of(b->record->meta.data, b->record->meta.size),
+                    &place);
+    }
+    struct segment_row row = {.indexed = segment_writer_durable(s->segment)};
+    row_put_segment(t, segment_writer_header(s->segment)->id, &row);
+    row_put_number(t, INFO_LAST_LSN, s->last_lsn);
+    return index_commit(t);
+}
+
+int store_commit(struct archive *a)
+{
+    struct store *s = a->store;
+    if (s->failed != 0)
+        return ERR_FAILED;
+    if (s->batch_count == 0)
+        return 0;
+    int err = segment_sync(s->segment);
+    if (err == 0)
+        err = index_batch(a);
+    if (err != 0)
+        return fail(a, err);
+    s->commits++;
+    clear_batch(s);
+    return 0;
+}
+
+int store_seal(struct archive *a)
+{
+    int err = store_commit(a);
+    if (err == 0 && a->store->segment != NULL)
+        err = fail(a, seal_segment(a));
+    return err;
+}
+
+/* The number given out for this key in the current batch, 0 if none. */
+static uint32_t find_pending(const struct store *s, uint32_t account, bool source,
+                             struct span key)
+{
+    for (size_t i = 0; i < s->pending_count; i++) {
+        const struct pending_name *p = &s->pending[i];
+        if ((p->source != 0) == source && (!source || p->account == account) &&
+            span_equal(span_of(p->key.data, p->key.size), key))
+            return source ? p->source : p->account;
+    }
+    return 0;
+}
+
+static uint32_t last_pending_source(const struct store *s, uint32_t account)
+{
+    uint32_t last = 0;
+    for (size_t i = 0; i < s->pending_count; i++)
+        if (s->pending[i].account == account && s->pending[i].source > last)
+            last = s->pending[i].source;
+    return last;
+}
+
+static int remember_pending(struct store *s, uint32_t account, uint32_t source, struct span key)
+{
+    struct pending_name *p = &s->pending[s->pending_count];
+    *p = (struct pending_name){.account = account, .source = source};
+    buffer_put(&p->key, key.data, key.size);
+    s->pending_count++;
+    return p->key.failed ? -ENOMEM : 0;
+}
+
+static int give_account(struct archive *a, struct span name, uint32_t *out_account)
+{
+    struct store *s = a->store;
+    *out_account = find_pending(s, 0, false, name);
+    if (*out_account != 0)
+        return 0;
+    const struct account_meta meta = {.number = (uint32_t)++s->last_account, .name = name};
+    struct record *r = record_create(RECORD_ACCOUNT, meta.number, archive_now_us());
+    if (r == NULL)
+        return -ENOMEM;
+    account_meta_encode(&r->meta, &meta);
+    int err = record_prepare(r, a->codec);
+    if (err != 0) {
+        record_destroy(r);
+        return err;
+    }
+    *out_account = meta.number;
+    err = store_append(a, r);
+    return err != 0 ? err : remember_pending(s, meta.number, 0, name);
+}
+
+static int give_source(struct archive *a, uint32_t account, uint32_t last, struct span host,
+                       struct span login, uint32_t *out_source)
+{
+    struct store *s = a->store;
+    uint32_t pending = last_pending_source(s, account);
+    const struct source_meta meta = {
+        .number = (pending > last ? pending : last) + 1, .host = host, .login = login};
+    struct record *r = record_create(RECORD_SOURCE, account, archive_now_us());
+    if (r == NULL)
+        return -ENOMEM;
+    source_meta_encode(&r->meta, &meta);
+    int err = record_prepare(r, a->codec);
+    if (err != 0) {
+        record_destroy(r);
+        return err;
+    }
+    *out_source = meta.number;
+    err = store_append(a, r);
+    if (err != 0)
+        return err;
+    struct buffer key = {0};
+    buffer_put_span(&key, host);
+    buffer_put_span(&key, login);
+    err = remember_pending(s, account, meta.number, span_of(key.data, key.size));
+    buffer_free(&key);
+    return err;
+}
+
+/* What the index knows of an origin: numbers, 0 where it has none. */
+static int known_origin(struct archive *a, struct span name, struct span host,
+                        struct span login, uint32_t *account, uint32_t *source,
+                        uint32_t *out_last_source)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_read(a->index, &t);
+    if (err != 0)
+        return err;
+    err = row_find_origin(t, name, host, login, account, source, out_last_source);
+    index_abort(t);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int store_origin(struct archive *a, struct span name, struct span host, struct span login,
+                 uint32_t *out_account, uint32_t *out_source)
+{
+    struct store *s = a->store;
+    uint32_t last_source = 0;
+    if (name.size == 0 || name.size > NAME_SIZE_MAX || host.size > NAME_SIZE_MAX ||
+        login.size > NAME_SIZE_MAX)
+        return ERR_TOO_LARGE;
+    int err = s->pending_count > PENDING_NAMES_MAX - 2 ? store_commit(a) : 0;
+    if (err == 0)
+        err = known_origin(a, name, host, login, out_account, out_source, &last_source);
+    if (err == 0 && *out_account == 0)
+        err = give_account(a, name, out_account);
+    if (err != 0 || *out_source != 0)
+        return err;
+    struct buffer key = {0};
+    buffer_put_span(&key, host);
+    buffer_put_span(&key, login);
+    *out_source = find_pending(s, *out_account, true, span_of(key.data, key.size));
+    buffer_free(&key);
+    if (*out_source == 0)
+        err = give_source(a, *out_account, last_source, host, login, out_source);
+    return err;
+}
+
+int64_t store_segment_created(const struct archive *a)
+{
+    return a->store->segment == NULL ? 0
+                                     : segment_writer_header(a->store->segment)->created_us;
+}
+
+uint64_t store_batch_bytes(const struct archive *a)
+{
+    return a->store->batch_bytes;
+}
+
+uint64_t store_commits(const struct archive *a)
+{
+    return a->store->commits;
+}
+
+int store_failure(const struct archive *a)
+{
+    return a->store->failed;
+}
