@@ -1,0 +1,35 @@
+/* A subcommand of mailcask: what its help says and the function that runs it. */
+#ifndef MAILCASK_TOOLS_COMMAND_H
+#define MAILCASK_TOOLS_COMMAND_H
+
+#include "tools/exits.h"
+#include "tools/options.h"
+#include "tools/output.h"
+
+#include <stddef.h>
+
+struct command {
+    const char *name;
+    const char *summary;  /* one line of `mailcask --help` */
+    const char *usage;    /* behind "mailcask NAME " */
+    const char *about;    /* what it does, paragraphs of its --help */
+    const char *statuses; /* its exit statuses, a line each */
+    const char *example;  /* lines */
+    unsigned options;     /* OPTION_BIT of each it takes besides OPTIONS_GLOBAL */
+    size_t words;         /* how many words it needs behind its name, exactly */
+    /* Returns an exit status. The output is flushed, and its errors told, by the caller.
+     * NULL: the command belongs to the design, not to this version. */
+    int (*run)(const struct options *o, struct output *out);
+};
+
+extern const struct command command_init;
+extern const struct command command_accounts;
+extern const struct command command_list;
+extern const struct command command_show;
+extern const struct command command_restore;
+extern const struct command command_verify;
+extern const struct command command_reindex;
+extern const struct command command_ledger;
+extern const struct command command_stats;
+
+#endif

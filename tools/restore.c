@@ -1,0 +1,147 @@
+#include "tools/restore.h"
+
+#include "archive/error.h"
+#include "tools/command.h"
+#include "tools/folders.h"
+#include "tools/interrupt.h"
+#include "tools/open.h"
+#include "tools/say.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+static int check_options(const struct options *o, struct restore *r)
+{
+    int ways = option_given(o, OPTION_ACCOUNT) + option_given(o, OPTION_ALL) +
+               option_given(o, OPTION_ID);
+    if (ways != 1) {
+        say("restore needs one of --account NAME, --all and --id ID");
+        return EXIT_USAGE;
+    }
+    const char *to = o->values[OPTION_TO];
+    r->kind = to != NULL ? target_parse(to, &r->path) : NULL;
+    if (r->kind == NULL) {
+        say("restore needs --to maildir:DIR, --to mbox:FILE or --to eml:DIR");
+        return EXIT_USAGE;
+    }
+    return period_of_options(o, &r->period);
+}
+
+static uint64_t total_bytes(const struct restore_jobs *jobs)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < jobs->count; i++)
+        total += jobs->jobs[i].bytes;
+    return total;
+}
+
+/* Once for everything: a restore that says it is done is on disk. */
+static void sync_target(struct restore *r)
+{
+    int fd = open(r->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int rc = fd >= 0 ? folder_sync(fd) : -errno;
+    if (fd >= 0)
+        (void)close(fd);
+    if (rc != 0)
+        restore_fail(r, r->path, rc);
+}
+
+static void run_jobs(struct restore *r, const struct restore_jobs *jobs)
+{
+    int rc = r->several ? folder_make(r->path) : 0;
+    if (rc != 0)
+        restore_fail(r, r->path, rc);
+    progress_start(&r->progress, "restoring", total_bytes(jobs));
+    for (size_t i = 0; i < jobs->count && !r->over; i++)
+        restore_account(r, &jobs->jobs[i]);
+    progress_hide(&r->progress);
+    if (!r->over && jobs->count > 0)
+        sync_target(r);
+}
+
+static void print_summary(const struct restore *r, struct output *out)
+{
+    char size[SIZE_TEXT_MAX];
+    size_text(r->counts.written_bytes, size);
+    output_print(out, "restored %" PRIu64 " message%s (%s)", r->counts.written,
+                 r->counts.written == 1 ? "" : "s", size);
+    if (r->counts.present > 0)
+        output_print(out, ", %" PRIu64 " were there already", r->counts.present);
+    output_print(out, "\n");
+}
+
+static int restore(struct restore *r, struct archive *a, const struct restore_jobs *jobs)
+{
+    struct display *display = display_create();
+    int rc = display != NULL ? reader_create(a, &r->reader) : -ENOMEM;
+    if (rc == 0) {
+        r->times.display = display;
+        r->several = jobs->several;
+        interrupt_hold();
+        run_jobs(r, jobs);
+        reader_destroy(r->reader);
+    } else {
+        r->status = exit_worse(r->status, say_failed("restore", rc));
+    }
+    display_destroy(display);
+    return rc;
+}
+
+static int run_restore(const struct options *o, struct output *out)
+{
+    struct restore r = {.status = EXIT_DONE};
+    struct archive *a = NULL;
+    int status = check_options(o, &r);
+    if (status == EXIT_DONE)
+        status = open_to_read(o, &a);
+    if (status != EXIT_DONE)
+        return status;
+    struct restore_jobs jobs;
+    r.status = restore_jobs_find(a, o, &jobs);
+    bool any = jobs.count > 0 || jobs.several;
+    if ((r.status == EXIT_DONE || r.status == EXIT_PART) && any &&
+        restore(&r, a, &jobs) == 0) {
+        say_undated(&r.times);
+        print_summary(&r, out);
+    }
+    restore_jobs_free(&jobs);
+    (void)archive_close(a);
+    return r.status;
+}
+
+const struct command command_restore = {
+    .name = "restore",
+    .summary = "messages into a maildir, an mbox file or .eml files",
+    .usage = "(--account NAME | --all | --id ID...) --to TARGET",
+    .about = "Writes messages as they were fetched, byte for byte:\n"
+             "  maildir:DIR  with cur, new and tmp; messages in cur, marked as seen\n"
+             "  mbox:FILE    mboxrd; written to FILE.partial and renamed when it is whole\n"
+             "  eml:DIR      a file N.eml for each message\n"
+             "With --all, or IDs of several accounts, each account gets a folder of its "
+             "name: DIR/ACCOUNT,\n"
+             "FILE/ACCOUNT/mbox. Folders have mode 0700, files 0600 and the time of the "
+             "Date header, or of\n"
+             "fetching where that is missing or unreadable; --since and --until go by the "
+             "same, and include\n"
+             "both days.\n\n"
+             "A file that differs is never overwritten. Restoring again goes on where it "
+             "stopped: what is\n"
+             "there already is compared and skipped. When it ends, all is on disk. A "
+             "damaged message is\n"
+             "never written; it is named on standard error and the rest goes on.",
+    .statuses =
+        "0  done\n"
+        "1  done in part: stopped, not found, or a file that differs is in the way\n"
+        "2  usage, or no archive there\n"
+        "3  done, but for messages that are damaged\n"
+        "4  could not run, or the target could not be written: no space",
+    .example =
+        "mailcask restore --account alice@acme.example --to maildir:/home/alice/Maildir\n"
+        "mailcask restore --all --to maildir:/srv/restored --since 2026-01-01\n"
+        "mailcask restore --id alice@acme.example/17 --to eml:.",
+    .options = OPTION_BIT(OPTION_ACCOUNT) | OPTION_BIT(OPTION_ALL) | OPTION_BIT(OPTION_ID) |
+               OPTION_BIT(OPTION_TO) | OPTION_BIT(OPTION_SINCE) | OPTION_BIT(OPTION_UNTIL),
+    .run = run_restore,
+};

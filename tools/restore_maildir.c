@@ -1,0 +1,110 @@
+#include "archive/error.h"
+#include "tools/folders.h"
+#include "tools/new_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TEMP_NAME "mailcask.partial"
+#define HASH_DIGITS 16
+
+struct target {
+    int folder_fd; /* locked */
+    int cur_fd, new_fd, tmp_fd;
+    struct new_file file;
+};
+
+void maildir_name(const struct target_message *m, char out[TARGET_NAME_MAX])
+{
+    char hash[2 * SHA256_SIZE + 1];
+    hex_encode(m->sha256, sizeof(m->sha256), hash);
+    (void)snprintf(out, TARGET_NAME_MAX, "%010" PRIu64 ".%.*s.mailcask:2,S", m->n,
+                   HASH_DIGITS, hash);
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+static void maildir_close(struct target *t)
+{
+    (void)new_file_cancel(&t->file);
+    close_fd(t->tmp_fd);
+    close_fd(t->new_fd);
+    close_fd(t->cur_fd);
+    close_fd(t->folder_fd);
+    free(t);
+}
+
+static int maildir_open(const char *path, struct target **out)
+{
+    struct target *t = malloc(sizeof(*t));
+    if (t == NULL)
+        return -ENOMEM;
+    *t = (struct target){.folder_fd = -1, .cur_fd = -1, .new_fd = -1, .tmp_fd = -1};
+    t->file.fd = -1;
+    int rc = folder_open(AT_FDCWD, path, &t->folder_fd);
+    if (rc == 0)
+        rc = folder_lock(t->folder_fd);
+    if (rc == 0)
+        rc = folder_open(t->folder_fd, "tmp", &t->tmp_fd);
+    if (rc == 0)
+        rc = folder_open(t->folder_fd, "new", &t->new_fd);
+    if (rc == 0)
+        rc = folder_open(t->folder_fd, "cur", &t->cur_fd);
+    if (rc != 0) {
+        maildir_close(t);
+        return rc;
+    }
+    t->file.place = (struct new_file_place){
+        .temp_fd = t->tmp_fd, .temp_name = TEMP_NAME, .final_fd = t->cur_fd};
+    *out = t;
+    return 0;
+}
+
+static int maildir_begin(struct target *t, const struct target_message *m)
+{
+    char name[TARGET_NAME_MAX];
+    maildir_name(m, name);
+    return new_file_begin(&t->file, name, m);
+}
+
+static int maildir_write(struct target *t, const uint8_t *data, size_t size)
+{
+    return new_file_write(&t->file, data, size);
+}
+
+static int maildir_commit(struct target *t)
+{
+    return new_file_commit(&t->file);
+}
+
+static int maildir_cancel(struct target *t)
+{
+    return new_file_cancel(&t->file);
+}
+
+static int maildir_finish(struct target *t)
+{
+    (void)t;
+    return 0;
+}
+
+const struct target_kind target_maildir = {
+    .name = "maildir",
+    .branch = "",
+    .whole = false,
+    .open = maildir_open,
+    .begin = maildir_begin,
+    .write = maildir_write,
+    .commit = maildir_commit,
+    .cancel = maildir_cancel,
+    .finish = maildir_finish,
+    .close = maildir_close,
+};
