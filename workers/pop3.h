@@ -210,7 +210,9 @@ size_t pop3_output(const struct pop3 *p, const char **out_data);
  * for. Wipes them. */
 void pop3_output_consume(struct pop3 *p, size_t size);
 
-/* The server closed the connection; clean: by close_notify, or FIN on plain TCP. */
+/* The server closed the connection, and all input was taken; clean: by close_notify, or FIN
+ * on plain TCP. Only the text differs: no close_notify is harmless after a complete reply
+ * (Q55). */
 void pop3_eof(struct pop3 *p, uint64_t now, bool clean);
 
 /* When pop3_timeout() is to be called, in the owner's clock, or POP3_NO_DEADLINE. Changes

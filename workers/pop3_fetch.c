@@ -132,8 +132,7 @@ void pop3_listing_ended(struct pop3 *p, enum pop3_command command)
     listing_go_on(p);
 }
 
-/* --- Messages
- * ------------------------------------------------------------------------------- */
+/* Messages. */
 
 static bool may_retrieve(const struct pop3 *p)
 {
@@ -152,6 +151,7 @@ static void send_retr(struct pop3 *p)
     pop3_send(p, POP3_CMD_RETR, "RETR", number);
     p->next_wanted++;
     p->retrieved++;
+    p->probe_sent = false;
     if (p->queue_count > p->stats.window && p->window > 1)
         p->stats.window = p->queue_count;
 }
@@ -192,6 +192,8 @@ static void fetch_ended(struct pop3 *p)
             "The server refused %u messages in a row, the last with \"%s\"; perhaps it "
             "limits what may be fetched in a day, it will be tried again later.",
             p->refusals_in_row, p->held_text);
+    p->paused = false; /* there is nothing left to hold back */
+    pop3_time_standing(p, p->now);
     pop3_enter(p, POP3_DURABLE);
 }
 
@@ -272,9 +274,10 @@ void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard h
         discard(p, &p->current, body);
         return;
     }
+    if (!awaited || p->queue_count == 0)
+        return;
     const struct pop3_expected *e = pop3_expected(p);
-    if (awaited && e != NULL && e->command == POP3_CMD_RETR &&
-        e->sent_at <= p->output_taken) {
+    if (e->command == POP3_CMD_RETR && e->sent_at <= p->output_taken) {
         struct listing_entry entry = listing_wanted(p->listing, e->index);
         discard(p, &entry, POP3_DISCARD_NO_ANSWER);
     }
@@ -412,8 +415,7 @@ void pop3_fetch_reply(struct pop3 *p, enum pop3_command command, const struct re
         pop3_fetch_go_on(p);
 }
 
-/* --- What the owner says
- * -------------------------------------------------------------------- */
+/* What the owner says. */
 
 void pop3_pause(struct pop3 *p)
 {
