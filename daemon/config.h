@@ -17,9 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_NAME_MAX 255          /* bytes of a name: one folder of `restore --all` */
-#define CONFIG_ACCOUNTS_MAX 1000000u /* more are reported */
-#define CONFIG_FINGERPRINT_SIZE 32   /* bytes of a SHA-256 */
+#define CONFIG_NAME_MAX 255         /* bytes of a name: one folder of `restore --all` */
+#define CONFIG_ACCOUNTS_MAX 500000u /* more are reported */
+#define CONFIG_FINGERPRINT_SIZE 32  /* bytes of a SHA-256 */
 
 enum config_tls { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
 
@@ -70,10 +70,11 @@ struct config {
 };
 
 /* Read the file, its tables, and check that the files named by ca-file exist. Password
- * files are not looked at: see config_check() and secret.h. Wants a version without
- * deletion: `deletes = on` and any `delete` but never are refused. 0 with *out to be given
- * to config_free(); ERR_SYNTAX, -ENOMEM, or the reason why path cannot be read; *error is
- * then one line for the administrator. */
+ * files are not looked at: see config_check() and secret.h. This version cannot
+ * delete: `deletes = on` and any `delete` but never are refused.
+ *
+ * 0 with *out to be given to config_free(); ERR_SYNTAX, -ENOMEM, or the reason why path
+ * cannot be read; *error is then one line for the administrator. */
 int config_load(const char *path, struct config **out, struct config_error *error);
 
 /* Wipes the passwords in it. NULL is allowed. */

@@ -237,7 +237,7 @@ int config_reader_file(struct config_reader *r, bool archive_only)
     int err = config_text_load(r->path, r->arena, &text, r->error);
     if (err != 0 && err != ERR_SYNTAX)
         config_error_set(r->error, r->path, 0, "the configuration file cannot be read: %s",
-                         error_text(err));
+                         config_text_problem(err));
     if (err != 0)
         return err;
     struct place place = {.archive_only = archive_only, .others = text.open_to_others};
@@ -300,7 +300,8 @@ int config_reader_table(struct config_reader *r, const struct config_draft *serv
     if (err != 0 && err != ERR_SYNTAX)
         return config_error_set(r->error, server->file, server->lines[KEY_ACCOUNTS_FILE],
                                 "accounts-file %s cannot be read: %s; allowed: %s", path,
-                                error_text(err), config_keys[KEY_ACCOUNTS_FILE].allowed);
+                                config_text_problem(err),
+                                config_keys[KEY_ACCOUNTS_FILE].allowed);
     if (err != 0)
         return err;
     struct accounts_table table;

@@ -59,9 +59,10 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_PASSWORD_COMMAND] = {"password-command", ANY_ACCOUNT, TYPE_PATTERN, "", 0, 0,
                               "a shell command; of '%' only %a, %u, %d and %%",
                               "A command whose first line of output is the password."},
-    [KEY_PASSWORD] = {"password", ANY_ACCOUNT, TYPE_SECRET, "", 0, 0,
-                      "text without CR, LF or NUL",
-                      "The password itself, only in a file of mode 0600."},
+    [KEY_PASSWORD] =
+        {"password", ANY_ACCOUNT, TYPE_SECRET, "", 0, 0, "text without CR, LF or NUL",
+         "The password itself, only in a file of mode 0600; blanks at its ends are cut, "
+         "unless it stands in quotes in a table."},
     [KEY_POLL] = {"poll", ANY_ACCOUNT, TYPE_DURATION, "15m", 1 * SECOND_MS, 30 * DAY_MS,
                   "a duration from 1s to 30d, such as 30s, 15m, 1h, 1d",
                   "The time from one session of the account to the next."},

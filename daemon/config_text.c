@@ -9,6 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TEXT_OF(number) #number
+#define MIB_TEXT(number) TEXT_OF(number) " MiB"
+#define FILE_SIZE_MAX ((uint64_t)CONFIG_FILE_MAX_MIB << 20)
+
+const char *config_text_problem(int err)
+{
+    if (err == ERR_TOO_LARGE)
+        return "larger than " MIB_TEXT(CONFIG_FILE_MAX_MIB);
+    return err == -EINVAL ? "not a regular file" : error_text(err);
+}
+
 static int read_whole(int fd, char *data, size_t size, size_t *out_read)
 {
     size_t done = 0;
@@ -38,7 +49,7 @@ static int read_file(const char *path, struct arena *arena, struct config_text *
         err = -EISDIR;
     if (err == 0 && !S_ISREG(st.st_mode))
         err = -EINVAL;
-    if (err == 0 && (uint64_t)st.st_size > CONFIG_FILE_MAX)
+    if (err == 0 && (uint64_t)st.st_size > FILE_SIZE_MAX)
         err = ERR_TOO_LARGE;
     if (err == 0) {
         out->open_to_others = (st.st_mode & (S_IRWXG | S_IRWXO)) != 0;

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CONFIG_FILE_MAX ((size_t)256 * 1024 * 1024) /* bytes; larger is reported */
+#define CONFIG_FILE_MAX_MIB 256 /* larger is reported */
 
 struct config_text {
     char *data; /* in the arena, to be cut up in place; a NUL behind it */
@@ -20,5 +20,8 @@ struct config_text {
  * knows better who named it), ERR_SYNTAX with *error for what is in it. */
 int config_text_load(const char *path, struct arena *arena, struct config_text *out,
                      struct config_error *error);
+
+/* Such an errno or ERR_TOO_LARGE in words. */
+const char *config_text_problem(int err);
 
 #endif

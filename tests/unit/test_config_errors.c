@@ -251,7 +251,29 @@ static void missing_files(void **state)
     files_path(f, "fifo", path);
     assert_int_equal(mkfifo(path, 0600), 0);
     files_refused(f, "fifo", -EINVAL,
-                  "fifo: the configuration file cannot be read: Invalid argument");
+                  "fifo: the configuration file cannot be read: not a regular file");
+}
+
+static void limits_are_named(void **state)
+{
+    const struct config_files *f = *state;
+    char path[FILES_PATH_SIZE];
+    files_write(f, "large.csv", 0600, "account\n");
+    files_path(f, "large.csv", path);
+    assert_int_equal(truncate(path, (off_t)256 * 1024 * 1024 + 1), 0);
+    files_refused_text(
+        f, ARCHIVE SERVER "accounts-file = large.csv\n",
+        "c.ini:7: accounts-file large.csv cannot be read: larger than 256 MiB; "
+        "allowed: a CSV file with a header row");
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("account\n", file);
+    for (unsigned i = 0; i <= CONFIG_ACCOUNTS_MAX; i++)
+        fprintf(file, "%u\n", i);
+    assert_int_equal(fclose(file), 0);
+    files_refused_text(f, ARCHIVE SERVER "accounts-file = large.csv\n",
+                       "large.csv:500002: too many accounts; allowed: 500000");
+    files_forget(f, "large.csv");
 }
 
 static void names_do_not_reach_the_shell_as_code(void **state)
@@ -396,6 +418,7 @@ int main(void)
         cmocka_unit_test(duplicates),
         cmocka_unit_test(what_must_be_there),
         cmocka_unit_test(missing_files),
+        cmocka_unit_test(limits_are_named),
         cmocka_unit_test(names_do_not_reach_the_shell_as_code),
         cmocka_unit_test(passwords_want_a_private_file),
         cmocka_unit_test(credentials_with_line_ends_are_refused),
