@@ -155,8 +155,8 @@ const char *nearest_name(const char *word, const char *const *names, size_t coun
     if (length == 0 || length > NEAREST_SIZE_MAX)
         return NULL;
     const char *best = NULL;
-    /* Up to a third of the letters may be wrong, and always one. */
-    size_t limit = length < 6 ? 1 : length / 3;
+    /* Two letters swapped count as two faults. */
+    size_t limit = length < 4 ? 1 : length < 9 ? 2 : 3;
     for (size_t i = 0; i < count; i++) {
         if (strlen(names[i]) > NEAREST_SIZE_MAX)
             continue;
