@@ -54,7 +54,7 @@ static void bad_values(void **state)
         {KEY_TLS, {"none", "Implicit", "stls"}},
         {KEY_FINGERPRINT,
          {"sha1:" HEX_32, HEX_32 HEX_32, "sha256:" HEX_32, "sha256:" HEX_32 HEX_32 "0",
-          "sha256:" HEX_32 HEX_32 ":", "sha256:::" HEX_32 HEX_32,
+          "sha256:" HEX_32 HEX_32 ":", "sha256::" HEX_32 HEX_32, "sha256:0:0" HEX_32 HEX_32,
           "sha256:g" HEX_32 HEX_32}},
         {KEY_MAX_CONNECTIONS, {"0", "1001", "many"}},
         {KEY_SERVER, {".s", "a/b"}},
@@ -133,6 +133,7 @@ static void text_that_is_not_utf8(void **state)
     static const char message[] = "c.ini:2: text that is not UTF-8; save the file as UTF-8";
     files_refused_text(f, "[archive]\npath = caf\xe9\n", message);
     files_refused_text(f, "[archive]\npath = \xc0\xaf\n", message);
+    files_refused_text(f, "[archive]\npath = \xe0\x80\xaf\n", message);
     files_refused_text(f, "[archive]\npath = \xed\xa0\x80\n", message);
     files_refused_text(f, "[archive]\npath = \xf4\x90\x80\x80\n", message);
     files_refused_text(f, "[archive]\npath = \xe2\x82", message);

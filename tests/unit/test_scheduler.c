@@ -328,6 +328,11 @@ static void retry_now_is_at_once_but_not_for_ever(void **state)
     take(&w, now);
     scheduler_done(w.s, 0, &stale, now);
     assert_in_range(scheduler_wait_ms(w.s, now), MINUTE * 9 / 10, MINUTE * 11 / 10);
+    /* The count starts again. */
+    now += scheduler_wait_ms(w.s, now);
+    take(&w, now);
+    scheduler_done(w.s, 0, &stale, now);
+    assert_int_equal(scheduler_wait_ms(w.s, now), 0);
     scheduler_free(w.s);
 }
 
