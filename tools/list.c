@@ -19,6 +19,7 @@ struct listing {
     struct period period;
     struct buffer decoded;
     struct buffer clean;
+    int n_columns; /* digits of the highest N */
     bool json;
 };
 
@@ -51,7 +52,7 @@ static void print_line(struct listing *l, const struct message_meta *m, int64_t 
     time_text_local(time_s, time);
     size_text(m->size, size);
     output_clean(l->out, span_text(l->account->name));
-    output_print(l->out, "/%" PRIu64 "  %s  %8s  ", m->n, time, size);
+    output_print(l->out, "/%-*" PRIu64 "  %s  %8s  ", l->n_columns, m->n, time, size);
     print_from(l, m->fields[FIELD_FROM]);
     struct span subject = clean_field(l, m->fields[FIELD_SUBJECT]);
     output_print(l->out, "  ");
@@ -172,6 +173,7 @@ static int run_list(const struct options *o, struct output *out)
     status = open_account(a, o->values[OPTION_ACCOUNT], &account);
     if (status == EXIT_DONE) {
         l.account = &account;
+        l.n_columns = snprintf(NULL, 0, "%" PRIu64, account.highest);
         status = list_account(&l, a);
     }
     (void)archive_close(a);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CONFIG_VARIABLE "MAILCASK_CONFIG"
 #define OWNER_TEXT_MAX 64
@@ -89,11 +91,10 @@ char *sudo_line(const char *user, char *const *argv, const char *config)
 static void say_owner(const struct options *o, const char *path)
 {
     uid_t uid = 0;
+    struct stat st;
     char owner[OWNER_TEXT_MAX];
-    if (archive_owner(path, &uid) != 0) {
-        say("%s belongs to another user", path);
-        return;
-    }
+    if (archive_owner(path, &uid) != 0 && stat(path, &st) == 0)
+        uid = st.st_uid;
     const struct passwd *entry = getpwuid(uid);
     if (entry != NULL)
         (void)snprintf(owner, sizeof(owner), "%s", entry->pw_name);
@@ -120,10 +121,19 @@ static void say_locked(const char *path)
         say("%s is in use by another process: stop it first, then run this again", path);
 }
 
+/* Another user's folder may not even let us look for CASK in it: whose it is decides. */
+static int refine(const char *path, int err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err == ERR_FORMAT ? -errno : err;
+    return err == -EACCES && st.st_uid != geteuid() ? ERR_OWNER : err;
+}
+
 /* The one place that turns an error of archive_open() into a sentence. */
 static int say_open_failed(const struct options *o, const char *path, int err)
 {
-    switch (err) {
+    switch (refine(path, err)) {
     case ERR_LOCKED:
         say_locked(path);
         return EXIT_CANNOT;
