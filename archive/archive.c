@@ -180,7 +180,8 @@ static int open_to_write(struct archive *a)
     return err != 0 ? err : index_sign(a->index, a->path, a->cask.uuid);
 }
 
-int archive_open(const char *path, const struct archive_options *options, struct archive **out)
+int archive_open(const char *path, const struct archive_options *options,
+                 struct archive **out)
 {
     uid_t owner = 0;
     struct archive *a = calloc(1, sizeof(*a));
@@ -200,7 +201,8 @@ int archive_open(const char *path, const struct archive_options *options, struct
         err = cask_load(a->ops, path, &a->cask);
     if (err == 0 && a->mode == ARCHIVE_WRITE)
         err = take_lock(a);
-    if (err == 0 && a->mode == ARCHIVE_WRITE) /* it may have changed before we held the lock */
+    if (err == 0 &&
+        a->mode == ARCHIVE_WRITE) /* it may have changed before we held the lock */
         err = cask_load(a->ops, path, &a->cask);
     if (err == 0)
         err = open_index(a, options);
@@ -270,8 +272,8 @@ static void fill_account(uint32_t number, const struct account_row *row,
     copy_text(out->session_text, sizeof(out->session_text), row->session_text);
 }
 
-/* The account whose name is the first >= name: its row copied out, so that no transaction is open
- * while the caller works. */
+/* The account whose name is the first >= name: its row copied out, so that no transaction
+ * is open while the caller works. */
 static int account_from(struct archive *a, const char *name, struct account_info *out)
 {
     struct index_txn *t = NULL;
@@ -300,7 +302,8 @@ int archive_each_account(struct archive *a,
         err = each(arg, &info);
         if (err != 0)
             return err;
-        /* The next name in order is at least this one and one more byte, the lowest there is. */
+        /* The next name in order is at least this one and one more byte, the lowest there
+         * is. */
         snprintf(from, sizeof(from), "%s\001", info.name);
     }
     return err == ERR_NOT_FOUND ? 0 : err;

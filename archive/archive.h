@@ -1,6 +1,6 @@
-/* An archive on disk: making one, opening it to read beside a running service or to write as its only
- * writer, what it holds. The library never logs: what an administrator should know of recovery
- * comes through `report`, one sentence a call, without a newline. */
+/* An archive on disk: making one, opening it to read beside a running service or to write
+ * as its only writer, what it holds. The library never logs: what an administrator should
+ * know of recovery comes through `report`, one sentence a call, without a newline. */
 #ifndef MAILCASK_ARCHIVE_ARCHIVE_H
 #define MAILCASK_ARCHIVE_ARCHIVE_H
 
@@ -27,27 +27,27 @@ enum archive_note {
 struct archive_options {
     enum archive_mode mode;
     const struct file_ops *ops; /* NULL: the system's */
-    bool rebuild_index;         /* with ARCHIVE_WRITE: start from an empty index (`reindex`) */
-    bool without_index;         /* with ARCHIVE_READ: go on when there is no usable index */
+    bool rebuild_index; /* with ARCHIVE_WRITE: start from an empty index (`reindex`) */
+    bool without_index; /* with ARCHIVE_READ: go on when there is no usable index */
     void (*report)(void *arg, enum archive_note note, const char *text); /* may be NULL */
     void *report_arg;
 };
 
-/* Make an empty archive: the folder (its parent must exist; an empty folder is taken), CASK, lock,
- * segments, index, state, quarantine; all durable on return. 0; ERR_EXISTS when path holds an archive
- * or anything else; -errno. ops may be NULL. */
+/* Make an empty archive: the folder (its parent must exist; an empty folder is taken),
+ * CASK, lock, segments, index, state, quarantine; all durable on return. 0; ERR_EXISTS when
+ * path holds an archive or anything else; -errno. ops may be NULL. */
 int archive_create(const struct file_ops *ops, const char *path);
 
-/* 0; ERR_FORMAT (not an archive); ERR_VERSION; ERR_DAMAGED (CASK fails its checksum); ERR_OWNER (see
- * archive_owner()); ERR_LOCKED (see archive_lock_holder()); ERR_NO_INDEX (reading, and the index is
- * missing, a copy of another, or unusable); ERR_INDEX; -errno.
- * ARCHIVE_WRITE recovers: after it every durable record is indexed and the next append opens a new
- * segment. Damage to acknowledged data is reported, not an error. */
+/* 0; ERR_FORMAT (not an archive); ERR_VERSION; ERR_DAMAGED (CASK fails its checksum);
+ * ERR_OWNER (see archive_owner()); ERR_LOCKED (see archive_lock_holder()); ERR_NO_INDEX
+ * (reading, and the index is missing, a copy of another, or unusable); ERR_INDEX; -errno.
+ * ARCHIVE_WRITE recovers: after it every durable record is indexed and the next append
+ * opens a new segment. Damage to acknowledged data is reported, not an error. */
 int archive_open(const char *path, const struct archive_options *options,
                  struct archive **out);
 
-/* With ARCHIVE_WRITE seals the open segment; everything committed stays durable even if that fails.
- * Returns the first failure; the archive is gone in any case. NULL is fine. */
+/* With ARCHIVE_WRITE seals the open segment; everything committed stays durable even if
+ * that fails. Returns the first failure; the archive is gone in any case. NULL is fine. */
 int archive_close(struct archive *a);
 
 /* The path it was opened with. */
@@ -62,20 +62,21 @@ int archive_owner(const char *path, uid_t *out_uid);
 struct account_info {
     uint32_t number;
     char name[NAME_SIZE_MAX + 1];
-    uint64_t messages;      /* restorable, as the index knows it */
-    uint64_t bytes;         /* of these, as received */
-    uint64_t highest;       /* N */
-    int64_t first_us;       /* first and last time a message was fetched; 0: none */
+    uint64_t messages; /* restorable, as the index knows it */
+    uint64_t bytes;    /* of these, as received */
+    uint64_t highest;  /* N */
+    int64_t first_us;  /* first and last time a message was fetched; 0: none */
     int64_t last_us;
-    int64_t session_us;     /* end of the newest session; 0: none */
-    uint8_t session_state;  /* enum session_state of that session */
+    int64_t session_us;                   /* end of the newest session; 0: none */
+    uint8_t session_state;                /* enum session_state of that session */
     char session_text[TEXT_SIZE_MAX + 1]; /* its outcome in words, "" when complete */
 };
 
-/* Each account by name order. The callback returns 0 to go on; anything else stops and is returned.
- * It may call any reading function of the archive. */
+/* Each account by name order. The callback returns 0 to go on; anything else stops and is
+ * returned. It may call any reading function of the archive. */
 int archive_each_account(struct archive *a,
-                         int (*each)(void *arg, const struct account_info *info), void *arg);
+                         int (*each)(void *arg, const struct account_info *info),
+                         void *arg);
 
 /* 0 or ERR_NOT_FOUND. */
 int archive_find_account(struct archive *a, const char *name, struct account_info *out);
@@ -93,20 +94,22 @@ struct ledger_entry {
     };
 };
 
-/* An account's ledger in order of LSN; spans in the entry are good during the callback. A record that
- * cannot be read is given with type 0 (lsn alone is set) so that a gap shows. */
+/* An account's ledger in order of LSN; spans in the entry are good during the callback. A
+ * record that cannot be read is given with type 0 (lsn alone is set) so that a gap shows.
+ */
 int archive_each_ledger_entry(struct archive *a, uint32_t account,
-                              int (*each)(void *arg, const struct ledger_entry *e), void *arg);
+                              int (*each)(void *arg, const struct ledger_entry *e),
+                              void *arg);
 
 struct archive_stats {
     uint64_t accounts;
     uint64_t messages;
-    uint64_t message_bytes;  /* as received */
-    uint64_t segments;       /* files */
-    uint64_t sealed;         /* of these */
-    uint64_t segment_bytes;  /* allocated on disk */
-    uint64_t index_bytes;    /* allocated on disk */
-    uint64_t head_segment;   /* the newest sealed segment; 0: none */
+    uint64_t message_bytes;    /* as received */
+    uint64_t segments;         /* files */
+    uint64_t sealed;           /* of these */
+    uint64_t segment_bytes;    /* allocated on disk */
+    uint64_t index_bytes;      /* allocated on disk */
+    uint64_t head_segment;     /* the newest sealed segment; 0: none */
     uint8_t head[SHA256_SIZE]; /* its trailer's hash: pins the whole chain */
 };
 

@@ -62,7 +62,8 @@ int64_t archive_now_us(void);
 /* recovery.c: bring index and segments together; a->index may be empty and unsigned. */
 int archive_recover(struct archive *a);
 
-/* store.c: as store_append(), for a record that recovery carries over: keeps LSN and checksums. */
+/* store.c: as store_append(), for a record that recovery carries over: keeps LSN and
+ * checksums. */
 int store_carry(struct archive *a, struct record *r);
 int store_create(struct archive *a);
 void store_destroy(struct archive *a);

@@ -62,8 +62,8 @@ static inline uint64_t get_key64(const uint8_t *from)
     return __builtin_bswap64(get_u64(from));
 }
 
-/* Decoding: a take beyond the end sets `bad` (sticky) and yields zero or NULL, so a decoder may read
- * all its fields and ask once. */
+/* Decoding: a take beyond the end sets `bad` (sticky) and yields zero or NULL, so a decoder
+ * may read all its fields and ask once. */
 struct cursor {
     const uint8_t *at;
     const uint8_t *end;
@@ -155,8 +155,8 @@ static inline struct span take_span(struct cursor *c)
     return span_of(at, at == NULL ? 0 : size);
 }
 
-/* Encoding: grows as needed. When memory runs out `failed` is set (sticky) and later puts are void;
- * the owner asks once at the end. Zero-initialised is empty. */
+/* Encoding: grows as needed. When memory runs out `failed` is set (sticky) and later puts
+ * are void; the owner asks once at the end. Zero-initialised is empty. */
 struct buffer {
     uint8_t *data;
     size_t size;
@@ -164,8 +164,8 @@ struct buffer {
     bool failed;
 };
 
-/* Room for size more bytes behind the end, which the caller fills and then counts by adding to
- * `size`; NULL when memory ran out. */
+/* Room for size more bytes behind the end, which the caller fills and then counts by adding
+ * to `size`; NULL when memory ran out. */
 uint8_t *buffer_reserve(struct buffer *b, size_t size);
 void buffer_put(struct buffer *b, const void *data, size_t size);
 void buffer_put_u8(struct buffer *b, uint8_t value);

@@ -30,8 +30,9 @@ static int cask_path(const char *archive, char out[PATH_MAX])
 static int decode(const uint8_t *data, size_t size, struct cask *out)
 {
     if (size != CASK_SIZE || memcmp(data, CASK_MAGIC, 8) != 0)
-        return size == 0 || memcmp(data, CASK_MAGIC, size < 8 ? size : 8) != 0 ? ERR_FORMAT
-                                                                                : ERR_DAMAGED;
+        return size == 0 || memcmp(data, CASK_MAGIC, size < 8 ? size : 8) != 0
+                   ? ERR_FORMAT
+                   : ERR_DAMAGED;
     if (get_u64(data + CASK_CHECKSUM) != checksum64(data, CASK_CHECKSUM, 0))
         return ERR_DAMAGED;
     if (get_u32(data + CASK_VERSION) != FORMAT_VERSION ||
@@ -55,7 +56,8 @@ int cask_load(const struct file_ops *ops, const char *archive, struct cask *out)
     uint8_t bytes[CASK_SIZE] = {0};
     memcpy(bytes, data, size < CASK_SIZE ? size : CASK_SIZE);
     free(data);
-    /* A flipped bit in the magic of a file of the right size is damage, not another format. */
+    /* A flipped bit in the magic of a file of the right size is damage, not another format.
+     */
     err = decode(bytes, size, out);
     return err == ERR_FORMAT && size == CASK_SIZE ? ERR_DAMAGED : err;
 }

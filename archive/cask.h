@@ -1,4 +1,5 @@
-/* CASK: the file that says what an archive is. Replaced atomically when a segment is made. */
+/* CASK: the file that says what an archive is. Replaced atomically when a segment is made.
+ */
 #ifndef MAILCASK_ARCHIVE_CASK_H
 #define MAILCASK_ARCHIVE_CASK_H
 
@@ -10,7 +11,8 @@
 struct cask {
     uint8_t uuid[UUID_SIZE];
     int64_t created_us;
-    uint64_t highest_segment; /* the highest id ever made: a newest segment gone missing shows */
+    uint64_t
+        highest_segment; /* the highest id ever made: a newest segment gone missing shows */
 };
 
 /* 0; ERR_FORMAT (no archive here); ERR_VERSION; ERR_DAMAGED; -errno. */

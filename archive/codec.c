@@ -41,7 +41,8 @@ int codec_compress(struct codec *c, int level, const void *data, size_t size, vo
     return 0;
 }
 
-int codec_decompress(struct codec *c, const void *data, size_t size, void *out, size_t raw_size)
+int codec_decompress(struct codec *c, const void *data, size_t size, void *out,
+                     size_t raw_size)
 {
     if (c->decompress == NULL && (c->decompress = ZSTD_createDCtx()) == NULL)
         return ERR_COMPRESSION;

@@ -1,5 +1,5 @@
-/* Compression of record bodies and metas: the door to zstd. One codec object a thread: its contexts
- * (0.6 MiB to compress at level 3) are used again for every frame. */
+/* Compression of record bodies and metas: the door to zstd. One codec object a thread: its
+ * contexts (0.6 MiB to compress at level 3) are used again for every frame. */
 #ifndef MAILCASK_ARCHIVE_CODEC_H
 #define MAILCASK_ARCHIVE_CODEC_H
 
@@ -20,15 +20,17 @@ void codec_destroy(struct codec *c);
 /* The largest size compressing size bytes can give. */
 size_t codec_bound(size_t size);
 
-/* Compress data into out (capacity >= codec_bound(size)) as one frame that carries its content size.
- * 0 or ERR_COMPRESSION. */
+/* Compress data into out (capacity >= codec_bound(size)) as one frame that carries its
+ * content size. 0 or ERR_COMPRESSION. */
 int codec_compress(struct codec *c, int level, const void *data, size_t size, void *out,
                    size_t capacity, size_t *out_size);
 
 /* Decompress one frame that must hold exactly raw_size bytes: 0 or ERR_DAMAGED. */
-int codec_decompress(struct codec *c, const void *data, size_t size, void *out, size_t raw_size);
+int codec_decompress(struct codec *c, const void *data, size_t size, void *out,
+                     size_t raw_size);
 
-/* The content size a frame claims, if it is one and claims at most max: 0 or ERR_DAMAGED. */
+/* The content size a frame claims, if it is one and claims at most max: 0 or ERR_DAMAGED.
+ */
 int codec_raw_size(const void *data, size_t size, size_t max, size_t *out_size);
 
 #endif

@@ -24,9 +24,9 @@ int damage_save(struct archive *a, const struct damaged_message *list, size_t co
     struct buffer text = {0};
     int err = damage_path(a, path);
     for (size_t i = 0; i < count && i < DAMAGED_MAX; i++) {
-        int n = snprintf(line, sizeof(line), "%" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
-                         list[i].account, list[i].n, list[i].place.segment,
-                         list[i].place.offset);
+        int n = snprintf(
+            line, sizeof(line), "%" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+            list[i].account, list[i].n, list[i].place.segment, list[i].place.offset);
         buffer_put(&text, line, (size_t)n);
     }
     if (text.failed)

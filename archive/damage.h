@@ -1,5 +1,6 @@
-/* state/damaged: the messages that the last full check found hurt, so that the service fetches them
- * again if the server still has them. May be lost: the next check writes it anew. */
+/* state/damaged: the messages that the last full check found hurt, so that the service
+ * fetches them again if the server still has them. May be lost: the next check writes it
+ * anew. */
 #ifndef MAILCASK_ARCHIVE_DAMAGE_H
 #define MAILCASK_ARCHIVE_DAMAGE_H
 
@@ -23,8 +24,8 @@ struct damaged_message {
 /* Replace the list. 0 or -errno. */
 int damage_save(struct archive *a, const struct damaged_message *list, size_t count);
 
-/* An account's part of the list into fresh memory (free() it), sorted by n. A missing or unreadable
- * list is an empty one. 0 or -ENOMEM. */
+/* An account's part of the list into fresh memory (free() it), sorted by n. A missing or
+ * unreadable list is an empty one. 0 or -ENOMEM. */
 int damage_load(struct archive *a, uint32_t account, struct damaged_message **out_list,
                 size_t *out_count);
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-/* OpenSSL 3 takes locks at every implicit fetch of an algorithm: each running digest fetches its own
- * once, when it is created. */
+/* OpenSSL 3 takes locks at every implicit fetch of an algorithm: each running digest
+ * fetches its own once, when it is created. */
 struct sha256 {
     EVP_MD *md;
     EVP_MD_CTX *ctx;

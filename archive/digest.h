@@ -1,4 +1,5 @@
-/* SHA-256 for identity, XXH3-64 for accidents. The door to libcrypto's digests and libxxhash. */
+/* SHA-256 for identity, XXH3-64 for accidents. The door to libcrypto's digests and
+ * libxxhash. */
 #ifndef MAILCASK_ARCHIVE_DIGEST_H
 #define MAILCASK_ARCHIVE_DIGEST_H
 

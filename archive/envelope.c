@@ -4,8 +4,10 @@
 #include <strings.h>
 
 static const char *const names[] = {
-    [FIELD_DATE] = "date",       [FIELD_FROM] = "from",
-    [FIELD_TO] = "to",           [FIELD_SUBJECT] = "subject",
+    [FIELD_DATE] = "date",
+    [FIELD_FROM] = "from",
+    [FIELD_TO] = "to",
+    [FIELD_SUBJECT] = "subject",
     [FIELD_MESSAGE_ID] = "message-id",
 };
 
@@ -46,7 +48,8 @@ static void add_value(struct envelope *e, uint8_t byte)
         e->values[e->field][(*size)++] = blank ? ' ' : byte;
 }
 
-/* The first bytes of a line: a fold goes on with the field, an empty line ends the header. */
+/* The first bytes of a line: a fold goes on with the field, an empty line ends the header.
+ */
 static void add_name(struct envelope *e, uint8_t byte)
 {
     if (e->name_size == 0 && (byte == ' ' || byte == '\t')) {

@@ -1,5 +1,6 @@
-/* The header fields that `list` shows, picked from a message as it streams by. Only for display:
- * tolerant, bounded, never wrong about the message's bytes because it does not touch them. */
+/* The header fields that `list` shows, picked from a message as it streams by. Only for
+ * display: tolerant, bounded, never wrong about the message's bytes because it does not
+ * touch them. */
 #ifndef MAILCASK_ARCHIVE_ENVELOPE_H
 #define MAILCASK_ARCHIVE_ENVELOPE_H
 
@@ -14,11 +15,11 @@
 
 struct envelope {
     size_t scanned;
-    bool done;       /* the header has ended, or the limit is reached */
-    bool in_name;    /* at a line's start, collecting a field name */
+    bool done;    /* the header has ended, or the limit is reached */
+    bool in_name; /* at a line's start, collecting a field name */
     uint8_t name[16];
     size_t name_size;
-    int field;       /* being collected; -1: none */
+    int field; /* being collected; -1: none */
     uint16_t sizes[FIELD_COUNT];
     bool seen[FIELD_COUNT]; /* the first of each counts */
     uint8_t values[FIELD_COUNT][FIELD_SIZE_MAX];

@@ -187,8 +187,8 @@ static int folder_of(const char *path, char *out)
     return 0;
 }
 
-int file_replace(const struct file_ops *ops, const char *path, const void *data, size_t size,
-                 mode_t mode)
+int file_replace(const struct file_ops *ops, const char *path, const void *data,
+                 size_t size, mode_t mode)
 {
     char temporary[PATH_MAX], folder[PATH_MAX];
     int n = snprintf(temporary, sizeof(temporary), "%s.new", path);
@@ -217,8 +217,8 @@ int file_replace(const struct file_ops *ops, const char *path, const void *data,
     return file_sync_folder(ops, folder);
 }
 
-int file_load(const struct file_ops *ops, const char *path, size_t max_size, char **out_data,
-              size_t *out_size)
+int file_load(const struct file_ops *ops, const char *path, size_t max_size,
+              char **out_data, size_t *out_size)
 {
     int fd = -1;
     int err = ops->open(ops->ctx, path, O_RDONLY, 0, &fd);

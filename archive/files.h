@@ -1,6 +1,7 @@
-/* Every file call of the archive goes through one table, so that tests can record writes and
- * syncs, and fail the Nth call. All functions return 0 or a negated errno; they may be called from
- * any thread. `ctx` is passed back untouched. Paths are the caller's, as for the system call. */
+/* Every file call of the archive goes through one table, so that tests can record writes
+ * and syncs, and fail the Nth call. All functions return 0 or a negated errno; they may be
+ * called from any thread. `ctx` is passed back untouched. Paths are the caller's, as for
+ * the system call. */
 #ifndef MAILCASK_ARCHIVE_FILES_H
 #define MAILCASK_ARCHIVE_FILES_H
 
@@ -15,7 +16,8 @@ struct file_ops {
     int (*open)(void *ctx, const char *path, int flags, mode_t mode, int *out_fd);
     int (*close)(void *ctx, int fd);
     /* Up to size bytes; *out_read is less only at the end of the file. */
-    int (*pread)(void *ctx, int fd, void *data, size_t size, uint64_t offset, size_t *out_read);
+    int (*pread)(void *ctx, int fd, void *data, size_t size, uint64_t offset,
+                 size_t *out_read);
     /* May write less than size, as the system call may: see file_write_all(). */
     int (*pwrite)(void *ctx, int fd, const void *data, size_t size, uint64_t offset,
                   size_t *out_written);
@@ -43,14 +45,14 @@ int file_read_exact(const struct file_ops *ops, int fd, void *data, size_t size,
 /* fsync the folder itself, so that entries made or renamed in it are durable. */
 int file_sync_folder(const struct file_ops *ops, const char *path);
 
-/* Replace path by these bytes atomically and durably: temporary file, fsync, rename, folder fsync.
- * After an error the old file is still there. mode: of the new file. */
-int file_replace(const struct file_ops *ops, const char *path, const void *data, size_t size,
-                 mode_t mode);
+/* Replace path by these bytes atomically and durably: temporary file, fsync, rename, folder
+ * fsync. After an error the old file is still there. mode: of the new file. */
+int file_replace(const struct file_ops *ops, const char *path, const void *data,
+                 size_t size, mode_t mode);
 
-/* The whole of a small file into fresh memory (free() it), with a NUL behind it that is not counted.
- * ERR_TOO_LARGE beyond max_size bytes. */
-int file_load(const struct file_ops *ops, const char *path, size_t max_size, char **out_data,
-              size_t *out_size);
+/* The whole of a small file into fresh memory (free() it), with a NUL behind it that is not
+ * counted. ERR_TOO_LARGE beyond max_size bytes. */
+int file_load(const struct file_ops *ops, const char *path, size_t max_size,
+              char **out_data, size_t *out_size);
 
 #endif

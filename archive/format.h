@@ -21,15 +21,15 @@
 /* Sizes a writer keeps and a reader insists on. */
 #define SEGMENT_SIZE_MAX (256ull << 20) /* a segment is sealed before it grows beyond */
 #define BLOCK_RAW_MAX (4u << 20)        /* raw bytes of a BLOCK: repacking's largest */
-#define CHUNK_RAW_MAX (1u << 20)        /* raw bytes of a CHUNK, and of a block while fetching */
-#define BODY_STORED_MAX (5u << 20)      /* stored bytes of any body */
+#define CHUNK_RAW_MAX (1u << 20)   /* raw bytes of a CHUNK, and of a block while fetching */
+#define BODY_STORED_MAX (5u << 20) /* stored bytes of any body */
 #define META_STORED_MAX (16u << 20)
 #define META_RAW_MAX (32u << 20)
 #define BLOCK_MESSAGES_MAX 4096
-#define UIDL_SIZE_MAX 1024  /* a longer UIDL is recorded as none */
-#define FIELD_SIZE_MAX 998  /* a header field kept for `list`: RFC 5322's line */
-#define NAME_SIZE_MAX 255   /* account, host, login: a file name's limit */
-#define TEXT_SIZE_MAX 1024  /* a sentence in a SESSION, QUARANTINE or LOST record */
+#define UIDL_SIZE_MAX 1024 /* a longer UIDL is recorded as none */
+#define FIELD_SIZE_MAX 998 /* a header field kept for `list`: RFC 5322's line */
+#define NAME_SIZE_MAX 255  /* account, host, login: a file name's limit */
+#define TEXT_SIZE_MAX 1024 /* a sentence in a SESSION, QUARANTINE or LOST record */
 
 /* Record header: without and with a cipher's nonce and tag. */
 #define RECORD_HEADER_SIZE 88
@@ -42,22 +42,23 @@ enum record_type {
     RECORD_BLOCK = 4,
     RECORD_CHUNK = 5,
     RECORD_END = 6,
-    RECORD_PART = 7,           /* reserved */
+    RECORD_PART = 7, /* reserved */
     RECORD_SEEN = 8,
     RECORD_SESSION = 9,
-    RECORD_SESSION_RUN = 10,   /* reserved */
-    RECORD_DELETE_INTENT = 11, /* reserved */
+    RECORD_SESSION_RUN = 10,    /* reserved */
+    RECORD_DELETE_INTENT = 11,  /* reserved */
     RECORD_DELETE_OUTCOME = 12, /* reserved */
     RECORD_QUARANTINE = 13,
     RECORD_LOST = 14,
     RECORD_SUPERSEDES = 15, /* reserved */
     RECORD_SEAL = 16,
-    RECORD_TYPE_MAX = 127, /* readers skip unknown types up to here, and refuse those above */
+    RECORD_TYPE_MAX =
+        127, /* readers skip unknown types up to here, and refuse those above */
 };
 
 /* Record flags */
-#define RECORD_META_ZSTD 1u  /* the meta is one zstd frame */
-#define RECORD_CARRIED 2u    /* copied here by recovery, with the LSN it had */
+#define RECORD_META_ZSTD 1u /* the meta is one zstd frame */
+#define RECORD_CARRIED 2u   /* copied here by recovery, with the LSN it had */
 #define RECORD_FLAGS_KNOWN 3u
 
 #endif

@@ -18,10 +18,10 @@
 #define MAP_SIZE (1ull << 40)
 
 static const char *const table_names[] = {
-    [TABLE_INFO] = "info",         [TABLE_SEGMENTS] = "segments", [TABLE_ACCOUNTS] = "accounts",
-    [TABLE_NAMES] = "names",       [TABLE_SOURCES] = "sources",   [TABLE_MESSAGES] = "messages",
-    [TABLE_UIDLS] = "uidls",       [TABLE_HASHES] = "hashes",     [TABLE_CHUNKS] = "chunks",
-    [TABLE_LEDGER] = "ledger",     [TABLE_CARRIED] = "carried",   [TABLE_LOST] = "lost",
+    [TABLE_INFO] = "info",     [TABLE_SEGMENTS] = "segments", [TABLE_ACCOUNTS] = "accounts",
+    [TABLE_NAMES] = "names",   [TABLE_SOURCES] = "sources",   [TABLE_MESSAGES] = "messages",
+    [TABLE_UIDLS] = "uidls",   [TABLE_HASHES] = "hashes",     [TABLE_CHUNKS] = "chunks",
+    [TABLE_LEDGER] = "ledger", [TABLE_CARRIED] = "carried",   [TABLE_LOST] = "lost",
 };
 
 _Static_assert(sizeof(table_names) / sizeof(table_names[0]) == TABLE_COUNT, "a name each");
@@ -54,8 +54,8 @@ static int index_path(const char *archive, const char *file, char out[PATH_MAX])
     return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* What an index says of itself: version, archive, and the very file it was made as, so that a copy
- * (which may be older than the segments beside it) is not trusted. */
+/* What an index says of itself: version, archive, and the very file it was made as, so that
+ * a copy (which may be older than the segments beside it) is not trusted. */
 static int identity(const char *archive, const uint8_t uuid[UUID_SIZE], struct buffer *out)
 {
     char path[PATH_MAX];
@@ -152,8 +152,8 @@ int index_open(const char *archive, const uint8_t uuid[UUID_SIZE], enum index_mo
         err = check_identity(ix, archive, uuid);
     if (err != 0) {
         index_close(ix);
-        /* Whatever is wrong with a derived thing, the remedy is the same; but no space, no memory and
-         * no permission are not its fault. */
+        /* Whatever is wrong with a derived thing, the remedy is the same; but no space, no
+         * memory and no permission are not its fault. */
         if (!create && err != -ENOSPC && err != -ENOMEM && err != -EACCES && err != -EMFILE)
             err = ERR_NO_INDEX;
         return err;
@@ -274,7 +274,8 @@ int index_get(struct index_txn *t, enum index_table table, struct span key,
     return index_error(rc);
 }
 
-void index_put(struct index_txn *t, enum index_table table, struct span key, struct span value)
+void index_put(struct index_txn *t, enum index_table table, struct span key,
+               struct span value)
 {
     MDB_val k = value_of(key), v = value_of(value);
     if (t->err == 0)
@@ -305,8 +306,8 @@ int index_seek(struct index_txn *t, enum index_table table, struct span *key,
             return index_error(rc);
     }
     MDB_val k = value_of(*key), v;
-    int rc =
-        mdb_cursor_get(t->cursors[table], &k, &v, key->size == 0 ? MDB_FIRST : MDB_SET_RANGE);
+    int rc = mdb_cursor_get(t->cursors[table], &k, &v,
+                            key->size == 0 ? MDB_FIRST : MDB_SET_RANGE);
     if (rc == 0) {
         *key = span_of(k.mv_data, k.mv_size);
         *out_value = span_of(v.mv_data, v.mv_size);

@@ -30,9 +30,9 @@ struct index_txn;
 
 enum index_mode { INDEX_READ, INDEX_WRITE, INDEX_CREATE };
 
-/* Open PATH/index. INDEX_CREATE makes it, empty and not yet signed: until index_sign() says that it is
- * complete, no other open accepts it. 0; ERR_NO_INDEX (missing, incomplete, of another archive or
- * version, a copy, or unusable); ERR_INDEX; -errno. */
+/* Open PATH/index. INDEX_CREATE makes it, empty and not yet signed: until index_sign() says
+ * that it is complete, no other open accepts it. 0; ERR_NO_INDEX (missing, incomplete, of
+ * another archive or version, a copy, or unusable); ERR_INDEX; -errno. */
 int index_open(const char *archive, const uint8_t uuid[UUID_SIZE], enum index_mode mode,
                struct index **out);
 void index_close(struct index *ix);
@@ -42,29 +42,31 @@ int index_sign(struct index *ix, const char *archive, const uint8_t uuid[UUID_SI
 /* Remove the index's files, if any. */
 int index_remove(const char *archive);
 
-/* One write transaction at a time (the archive's only writer); any number of readers, each used by
- * one thread at a time. A read transaction must not be held across I/O: reset it, renew it. */
+/* One write transaction at a time (the archive's only writer); any number of readers, each
+ * used by one thread at a time. A read transaction must not be held across I/O: reset it,
+ * renew it. */
 int index_begin_write(struct index *ix, struct index_txn **out);
 int index_begin_read(struct index *ix, struct index_txn **out);
 void index_reset(struct index_txn *t);
 int index_renew(struct index_txn *t);
 /* Drop it, with all it wrote. NULL is fine. */
 void index_abort(struct index_txn *t);
-/* Make the writes durable and free the transaction whatever comes. The first failure of any put
- * since its beginning is returned here: 0, ERR_INDEX, -ENOSPC, -ENOMEM, -errno. */
+/* Make the writes durable and free the transaction whatever comes. The first failure of any
+ * put since its beginning is returned here: 0, ERR_INDEX, -ENOSPC, -ENOMEM, -errno. */
 int index_commit(struct index_txn *t);
 
 /* value is good until the transaction writes or ends. 0, ERR_NOT_FOUND, ERR_INDEX. */
 int index_get(struct index_txn *t, enum index_table table, struct span key,
               struct span *out_value);
 /* Failures are sticky and reported by index_commit(). */
-void index_put(struct index_txn *t, enum index_table table, struct span key, struct span value);
+void index_put(struct index_txn *t, enum index_table table, struct span key,
+               struct span value);
 void index_delete(struct index_txn *t, enum index_table table, struct span key);
 /* Record a failure found by a caller that computes rows: the commit will return it. */
 void index_fail(struct index_txn *t, int err);
 
-/* The first row with a key >= *key (an empty key: the first of all): 0, ERR_NOT_FOUND, ERR_INDEX.
- * Both spans are good as with index_get(). */
+/* The first row with a key >= *key (an empty key: the first of all): 0, ERR_NOT_FOUND,
+ * ERR_INDEX. Both spans are good as with index_get(). */
 int index_seek(struct index_txn *t, enum index_table table, struct span *key,
                struct span *out_value);
 

@@ -49,8 +49,9 @@ static void apply_source(struct index_txn *t, uint32_t account, struct span raw_
 }
 
 /* True if the message is new to the index, and so counts. */
-static bool place_message(struct index_txn *t, uint32_t account, const struct message_meta *m,
-                          const struct place *place, uint32_t ordinal)
+static bool place_message(struct index_txn *t, uint32_t account,
+                          const struct message_meta *m, const struct place *place,
+                          uint32_t ordinal)
 {
     struct message_row row;
     int err = row_get_message(t, account, m->n, &row);
@@ -103,7 +104,8 @@ static void apply_messages(struct index_txn *t, uint32_t account, struct span ra
     buffer_free(&spans);
 }
 
-static void apply_chunk(struct index_txn *t, struct span raw_meta, const struct place *place)
+static void apply_chunk(struct index_txn *t, struct span raw_meta,
+                        const struct place *place)
 {
     struct chunk_meta meta;
     int err = chunk_meta_decode(raw_meta, &meta);
@@ -145,7 +147,8 @@ static void apply_session(struct index_txn *t, const struct record_header *h,
     }
 }
 
-/* A quarantined UIDL means message 0: it is not fetched again while its size stays the same. */
+/* A quarantined UIDL means message 0: it is not fetched again while its size stays the
+ * same. */
 static void apply_quarantine(struct index_txn *t, const struct record_header *h,
                              struct span raw_meta, const struct place *place)
 {

@@ -5,8 +5,8 @@
 #include <errno.h>
 
 #define HASH_KEY_SIZE 16
-/* A row that lists messages stops growing here (thousands of equal UIDLs or bodies): what is not listed
- * is fetched again and stored again, never hidden. */
+/* A row that lists messages stops growing here (thousands of equal UIDLs or bodies): what
+ * is not listed is fetched again and stored again, never hidden. */
 #define LIST_ROW_MAX (32u << 10)
 /* account, then a number of 8 bytes */
 #define PAIR_KEY_SIZE 12
@@ -230,8 +230,9 @@ int row_get_source(struct index_txn *t, uint32_t account, uint32_t number,
     return source_meta_decode(value, out) == 0 ? 0 : ERR_INDEX;
 }
 
-int row_find_origin(struct index_txn *t, struct span name, struct span host, struct span login,
-                    uint32_t *out_account, uint32_t *out_source, uint32_t *out_last_source)
+int row_find_origin(struct index_txn *t, struct span name, struct span host,
+                    struct span login, uint32_t *out_account, uint32_t *out_source,
+                    uint32_t *out_last_source)
 {
     struct account_row row;
     struct source_meta source;
@@ -264,7 +265,8 @@ static int decode_message(struct span value, struct message_row *out)
     return decoded(&c);
 }
 
-int row_get_message(struct index_txn *t, uint32_t account, uint64_t n, struct message_row *out)
+int row_get_message(struct index_txn *t, uint32_t account, uint64_t n,
+                    struct message_row *out)
 {
     uint8_t key[PAIR_KEY_SIZE];
     struct span value;
@@ -421,8 +423,8 @@ static struct span chunk_key(uint8_t out[STREAM_ID_SIZE + 4], const uint8_t *str
     return span_of(out, STREAM_ID_SIZE + 4);
 }
 
-int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uint32_t sequence,
-                  struct place *out)
+int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
+                  uint32_t sequence, struct place *out)
 {
     uint8_t key[STREAM_ID_SIZE + 4];
     struct span value;
@@ -430,11 +432,12 @@ int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uin
     return err != 0 ? err : decode_place(value, out);
 }
 
-void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uint32_t sequence,
-                   const struct place *place)
+void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
+                   uint32_t sequence, const struct place *place)
 {
     uint8_t key[STREAM_ID_SIZE + 4], value[16];
-    index_put(t, TABLE_CHUNKS, chunk_key(key, stream, sequence), encode_place(value, place));
+    index_put(t, TABLE_CHUNKS, chunk_key(key, stream, sequence),
+              encode_place(value, place));
 }
 
 void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
@@ -471,7 +474,8 @@ void row_put_lost(struct index_txn *t, uint32_t account, uint64_t first, uint64_
     index_put(t, TABLE_LOST, pair_key(key, account, first), span_of(value, sizeof(value)));
 }
 
-int row_next_lost(struct index_txn *t, uint32_t account, uint64_t *first, uint64_t *out_last)
+int row_next_lost(struct index_txn *t, uint32_t account, uint64_t *first,
+                  uint64_t *out_last)
 {
     struct span value;
     int err = next_pair(t, TABLE_LOST, account, first, &value);

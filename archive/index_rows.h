@@ -1,5 +1,6 @@
-/* The rows of the index, typed. Keys hold big-endian numbers, so that they sort. Reads return 0,
- * ERR_NOT_FOUND or ERR_INDEX (also for a row that does not decode); puts are void, the commit reports. */
+/* The rows of the index, typed. Keys hold big-endian numbers, so that they sort. Reads
+ * return 0, ERR_NOT_FOUND or ERR_INDEX (also for a row that does not decode); puts are
+ * void, the commit reports. */
 #ifndef MAILCASK_ARCHIVE_INDEX_ROWS_H
 #define MAILCASK_ARCHIVE_INDEX_ROWS_H
 
@@ -55,14 +56,16 @@ void row_put_name(struct index_txn *t, struct span name, uint32_t account);
 /* The first name >= *name; *name is then borrowed from the index. */
 int row_next_name(struct index_txn *t, struct span *name, uint32_t *out_account);
 
-void row_put_source(struct index_txn *t, uint32_t account, const struct source_meta *source);
+void row_put_source(struct index_txn *t, uint32_t account,
+                    const struct source_meta *source);
 int row_get_source(struct index_txn *t, uint32_t account, uint32_t number,
                    struct source_meta *out);
 
-/* The numbers of an account and its source. 0; ERR_NOT_FOUND with 0 for what is not known, and the
- * highest source number of the account in *out_last_source. */
-int row_find_origin(struct index_txn *t, struct span name, struct span host, struct span login,
-                    uint32_t *out_account, uint32_t *out_source, uint32_t *out_last_source);
+/* The numbers of an account and its source. 0; ERR_NOT_FOUND with 0 for what is not known,
+ * and the highest source number of the account in *out_last_source. */
+int row_find_origin(struct index_txn *t, struct span name, struct span host,
+                    struct span login, uint32_t *out_account, uint32_t *out_source,
+                    uint32_t *out_last_source);
 
 struct message_row {
     struct place place;
@@ -70,7 +73,8 @@ struct message_row {
     uint64_t size;    /* bytes of the message */
 };
 
-int row_get_message(struct index_txn *t, uint32_t account, uint64_t n, struct message_row *out);
+int row_get_message(struct index_txn *t, uint32_t account, uint64_t n,
+                    struct message_row *out);
 void row_put_message(struct index_txn *t, uint32_t account, uint64_t n,
                      const struct message_row *row);
 void row_delete_message(struct index_txn *t, uint32_t account, uint64_t n);
@@ -84,37 +88,40 @@ struct uidl_entry {
     uint64_t listed_size;
 };
 
-/* Calls each for every entry of this very UIDL, in the order they were put; a non-zero return ends
- * it. 0 when there are none. */
+/* Calls each for every entry of this very UIDL, in the order they were put; a non-zero
+ * return ends it. 0 when there are none. */
 int row_each_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
                   int (*each)(void *arg, const struct uidl_entry *e), void *arg);
 /* Nothing happens if the entry is there. */
 void row_add_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
                   const struct uidl_entry *entry);
 
-/* Messages of an account whose SHA-256 begins with the same 16 bytes; compare the whole with the
- * message's meta before relying on it. Calls each in the order they were put. */
+/* Messages of an account whose SHA-256 begins with the same 16 bytes; compare the whole
+ * with the message's meta before relying on it. Calls each in the order they were put. */
 int row_each_hash(struct index_txn *t, uint32_t account, const uint8_t sha256[SHA256_SIZE],
                   int (*each)(void *arg, uint64_t n), void *arg);
 void row_add_hash(struct index_txn *t, uint32_t account, const uint8_t sha256[SHA256_SIZE],
                   uint64_t n);
 
-int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uint32_t sequence,
-                  struct place *out);
-void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE], uint32_t sequence,
-                   const struct place *place);
+int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
+                  uint32_t sequence, struct place *out);
+void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
+                   uint32_t sequence, const struct place *place);
 
 void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
                     const struct place *place);
 /* The first ledger row of the account with an LSN >= *lsn. */
-int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out);
+int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn,
+                    struct place *out);
 
 bool row_is_carried(struct index_txn *t, uint64_t lsn);
 void row_put_carried(struct index_txn *t, uint64_t lsn);
 
-/* Acknowledged losses: messages first..last of an account; with account 0 segment `first`. */
+/* Acknowledged losses: messages first..last of an account; with account 0 segment `first`.
+ */
 void row_put_lost(struct index_txn *t, uint32_t account, uint64_t first, uint64_t last);
 /* The first row of the account with a first >= *first. */
-int row_next_lost(struct index_txn *t, uint32_t account, uint64_t *first, uint64_t *out_last);
+int row_next_lost(struct index_txn *t, uint32_t account, uint64_t *first,
+                  uint64_t *out_last);
 
 #endif

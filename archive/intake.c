@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Bodies of this session that a later equal one may share; beyond, equal bodies are stored again. */
+/* Bodies of this session that a later equal one may share; beyond, equal bodies are stored
+ * again. */
 #define SESSION_BODIES_MAX 4096
 
 struct lookup {
@@ -28,14 +29,15 @@ struct session_body {
     bool in_block; /* of the block that is open now */
 };
 
-/* Invariants: 1. raw[0, message_start) belongs to the messages already in `meta`. 2. streaming implies
- * message_start == 0 and no messages in `meta`. 3. err is sticky. */
+/* Invariants: 1. raw[0, message_start) belongs to the messages already in `meta`. 2.
+ * streaming implies message_start == 0 and no messages in `meta`. 3. err is sticky. */
 struct intake {
     struct intake_config config;
     int err;
     uint64_t highest;
     bool trusted;
-    struct buffer claimed; /* a bit for each N that this listing names, or that content claimed */
+    struct buffer
+        claimed; /* a bit for each N that this listing names, or that content claimed */
     struct damaged_message *damaged;
     size_t damaged_count;
     bool any_lost;
@@ -109,8 +111,9 @@ int lookup_origin(struct lookup *l, struct span name, struct span host, struct s
 {
     uint32_t last = 0;
     int err = wake(l);
-    return err != 0 ? err
-                    : row_find_origin(l->txn, name, host, login, out_account, out_source, &last);
+    return err != 0
+               ? err
+               : row_find_origin(l->txn, name, host, login, out_account, out_source, &last);
 }
 
 int intake_open(const struct intake_config *config, struct intake **out)
@@ -132,7 +135,8 @@ int intake_open(const struct intake_config *config, struct intake **out)
         in->any_lost =
             row_next_lost(config->lookup->txn, config->account, &first, &last) == 0;
     if (err == 0)
-        err = damage_load(config->archive, config->account, &in->damaged, &in->damaged_count);
+        err =
+            damage_load(config->archive, config->account, &in->damaged, &in->damaged_count);
     if (err != 0) {
         intake_close(in);
         return err;
@@ -180,9 +184,8 @@ static void claim(struct intake *in, uint64_t n)
 static bool is_lost(struct intake *in, uint64_t n)
 {
     struct message_row row;
-    return in->any_lost &&
-           row_get_message(in->config.lookup->txn, in->config.account, n, &row) ==
-               ERR_NOT_FOUND;
+    return in->any_lost && row_get_message(in->config.lookup->txn, in->config.account, n,
+                                           &row) == ERR_NOT_FOUND;
 }
 
 /* Hurt, and not healed since it was found so? */
@@ -191,7 +194,8 @@ static bool is_damaged(struct intake *in, uint64_t n)
     struct message_row row;
     for (size_t i = 0; i < in->damaged_count; i++)
         if (in->damaged[i].n == n)
-            return row_get_message(in->config.lookup->txn, in->config.account, n, &row) != 0 ||
+            return row_get_message(in->config.lookup->txn, in->config.account, n, &row) !=
+                       0 ||
                    (row.place.segment == in->damaged[i].place.segment &&
                     row.place.offset == in->damaged[i].place.offset);
     return false;
@@ -261,7 +265,8 @@ static struct record *new_record(struct intake *in, enum record_type type)
     return r;
 }
 
-/* Compress size raw bytes into the record's body, or keep them as they are if that is no smaller. */
+/* Compress size raw bytes into the record's body, or keep them as they are if that is no
+ * smaller. */
 static int fill_body(struct intake *in, struct record *r, size_t size)
 {
     size_t stored = 0, bound = codec_bound(size);
@@ -271,8 +276,8 @@ static int fill_body(struct intake *in, struct record *r, size_t size)
     r->body = malloc(bound);
     if (r->body == NULL)
         return -ENOMEM;
-    int err = codec_compress(in->config.codec, CODEC_LEVEL_FETCH, in->raw.data, size, r->body,
-                             bound, &stored);
+    int err = codec_compress(in->config.codec, CODEC_LEVEL_FETCH, in->raw.data, size,
+                             r->body, bound, &stored);
     if (err != 0)
         return err;
     r->header.codec = CODEC_ZSTD;
@@ -330,8 +335,8 @@ static int emit_chunk(struct intake *in)
     return emit(in, r);
 }
 
-/* The open block is full in the middle of a message: what is complete goes out as a block; a message
- * that fills one by itself becomes a stream of chunks. */
+/* The open block is full in the middle of a message: what is complete goes out as a block;
+ * a message that fills one by itself becomes a stream of chunks. */
 static int make_room(struct intake *in)
 {
     if (in->message_start > 0 || in->block.count > 0) {
@@ -525,7 +530,8 @@ static int add_to_block(struct intake *in, const struct message_meta *m)
     return intake_flush(in);
 }
 
-static int keep_message(struct intake *in, struct message_meta *m, const struct twins *twins)
+static int keep_message(struct intake *in, struct message_meta *m,
+                        const struct twins *twins)
 {
     m->kind = BODY_SLICE;
     m->place = in->message_start;

@@ -1,6 +1,7 @@
-/* The archive's side of one session with a maildrop: what of a listing is known, and taking in what
- * is new. Messages stream through; at most CHUNK_RAW_MAX bytes are held. Records come out, ready for
- * store_append(), in the order in which they must reach it. One thread at a time. */
+/* The archive's side of one session with a maildrop: what of a listing is known, and taking
+ * in what is new. Messages stream through; at most CHUNK_RAW_MAX bytes are held. Records
+ * come out, ready for store_append(), in the order in which they must reach it. One thread
+ * at a time. */
 #ifndef MAILCASK_ARCHIVE_INTAKE_H
 #define MAILCASK_ARCHIVE_INTAKE_H
 
@@ -16,9 +17,11 @@ struct lookup;
 
 int lookup_create(struct archive *a, struct lookup **out);
 void lookup_destroy(struct lookup *l);
-/* To be called before the thread waits: a look-up in progress keeps old pages of the index alive. */
+/* To be called before the thread waits: a look-up in progress keeps old pages of the index
+ * alive. */
 void lookup_rest(struct lookup *l);
-/* The numbers of an account and its source: 0 or ERR_NOT_FOUND (then store_origin() makes them). */
+/* The numbers of an account and its source: 0 or ERR_NOT_FOUND (then store_origin() makes
+ * them). */
 int lookup_origin(struct lookup *l, struct span name, struct span host, struct span login,
                   uint32_t *out_account, uint32_t *out_source);
 
@@ -30,13 +33,14 @@ struct intake_config {
     struct codec *codec;
     uint32_t account;
     uint32_t source;
-    /* Takes the record over. A non-zero return ends the intake: every later call returns it. */
+    /* Takes the record over. A non-zero return ends the intake: every later call returns
+     * it. */
     int (*emit)(void *arg, struct record *r);
     void *arg;
 };
 
-/* The account must have no other intake open, and every record of its earlier ones must be committed
- * or lost: numbers continue from the index. 0, -ENOMEM, ERR_INDEX, ERR_CRYPTO. */
+/* The account must have no other intake open, and every record of its earlier ones must be
+ * committed or lost: numbers continue from the index. 0, -ENOMEM, ERR_INDEX, ERR_CRYPTO. */
 int intake_open(const struct intake_config *config, struct intake **out);
 /* Whatever was not flushed is dropped. NULL is fine. */
 void intake_close(struct intake *in);
@@ -47,13 +51,13 @@ enum intake_verdict {
     INTAKE_QUARANTINED, /* put aside before, with this listed size */
 };
 
-/* Judge one line of a listing. listed_size may be SIZE_UNKNOWN. The same UIDL twice is known twice
- * only if two messages were archived under it (Q6). A failing index makes everything wanted: fetching
- * again is safe. */
+/* Judge one line of a listing. listed_size may be SIZE_UNKNOWN. The same UIDL twice is
+ * known twice only if two messages were archived under it (Q6). A failing index makes
+ * everything wanted: fetching again is safe. */
 enum intake_verdict intake_judge(struct intake *in, struct span uidl, uint64_t listed_size);
 
-/* After the listing. trusted: see POP3.md S5; without it content proves nothing to be the same
- * message (P3), but for messages without a UIDL. */
+/* After the listing. trusted: see POP3.md S5; without it content proves nothing to be the
+ * same message (P3), but for messages without a UIDL. */
 void intake_listed(struct intake *in, bool trusted);
 
 /* One message. uidl is copied; empty or over UIDL_SIZE_MAX: none. */
@@ -62,7 +66,8 @@ int intake_add(struct intake *in, const uint8_t *data, size_t size);
 
 enum intake_result {
     INTAKE_ARCHIVED,
-    INTAKE_DEDUPLICATED, /* its bytes were archived under a UIDL that is gone: only SEEN is written */
+    INTAKE_DEDUPLICATED, /* its bytes were archived under a UIDL that is gone: only SEEN is
+                            written */
     INTAKE_HEALED,       /* it replaced a damaged copy, under the same N */
 };
 

@@ -21,8 +21,8 @@ struct ledger_walk {
 static int next_row(struct ledger_walk *w)
 {
     struct index_txn *t = NULL;
-    int err = w->archive->index == NULL ? ERR_NO_INDEX
-                                        : index_begin_read(w->archive->index, &t);
+    int err =
+        w->archive->index == NULL ? ERR_NO_INDEX : index_begin_read(w->archive->index, &t);
     if (err != 0)
         return err;
     w->lsn++;
@@ -86,7 +86,8 @@ static int decode_entry(struct ledger_walk *w, struct ledger_entry *e)
 }
 
 int archive_each_ledger_entry(struct archive *a, uint32_t account,
-                              int (*each)(void *arg, const struct ledger_entry *e), void *arg)
+                              int (*each)(void *arg, const struct ledger_entry *e),
+                              void *arg)
 {
     struct ledger_walk w = {.archive = a, .account = account, .file = {.fd = -1}};
     int err = (w.codec = codec_create()) == NULL ? -ENOMEM : 0;

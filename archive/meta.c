@@ -176,8 +176,9 @@ void session_meta_encode(struct buffer *out, const struct session_meta *m)
     buffer_put_u8(out, 0);
     buffer_put_u64(out, (uint64_t)m->began_us);
     buffer_put_u64(out, (uint64_t)m->ended_us);
-    const uint64_t counts[] = {m->listed, m->listed_bytes, m->known,       m->fetched, m->deduplicated,
-                               m->healed, m->refused,      m->quarantined, m->bytes};
+    const uint64_t counts[] = {m->listed,  m->listed_bytes, m->known,
+                               m->fetched, m->deduplicated, m->healed,
+                               m->refused, m->quarantined,  m->bytes};
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
         buffer_put_u64(out, counts[i]);
     buffer_put(out, m->digest, sizeof(m->digest));

@@ -1,6 +1,7 @@
-/* What the meta of each record type says (FORMAT.md, "Metas"): encoded into a buffer, decoded from a
- * span. Decoded spans borrow from the input. Encoders never fail but by the buffer's sticky flag;
- * decoders return 0 or ERR_DAMAGED (too short, a count or length out of range, bytes left over). */
+/* What the meta of each record type says (FORMAT.md, "Metas"): encoded into a buffer,
+ * decoded from a span. Decoded spans borrow from the input. Encoders never fail but by the
+ * buffer's sticky flag; decoders return 0 or ERR_DAMAGED (too short, a count or length out
+ * of range, bytes left over). */
 #ifndef MAILCASK_ARCHIVE_META_H
 #define MAILCASK_ARCHIVE_META_H
 
@@ -22,9 +23,11 @@ enum body_kind {
 };
 
 /* Message flags */
-#define MESSAGE_HEALS 1u     /* takes the place of an earlier, damaged copy under the same N */
-#define MESSAGE_SHORT 2u     /* far shorter than the server had said (Q31) */
-#define MESSAGE_NO_UIDL 4u   /* the server gave none, a blank one, or one over UIDL_SIZE_MAX */
+#define MESSAGE_HEALS 1u /* takes the place of an earlier, damaged copy under the same N \
+                          */
+#define MESSAGE_SHORT 2u /* far shorter than the server had said (Q31) */
+#define MESSAGE_NO_UIDL \
+    4u /* the server gave none, a blank one, or one over UIDL_SIZE_MAX */
 #define MESSAGE_UNTRUSTED 8u /* from a listing that was not trusted */
 
 enum { FIELD_DATE, FIELD_FROM, FIELD_TO, FIELD_SUBJECT, FIELD_MESSAGE_ID, FIELD_COUNT };
@@ -33,8 +36,8 @@ enum { FIELD_DATE, FIELD_FROM, FIELD_TO, FIELD_SUBJECT, FIELD_MESSAGE_ID, FIELD_
 struct message_meta {
     uint64_t n;
     uint32_t source;
-    uint8_t kind;  /* enum body_kind */
-    uint8_t flags; /* MESSAGE_* */
+    uint8_t kind;         /* enum body_kind */
+    uint8_t flags;        /* MESSAGE_* */
     uint64_t listed_size; /* LIST's, or SIZE_UNKNOWN */
     uint64_t size;        /* bytes */
     uint8_t sha256[SHA256_SIZE];
@@ -43,8 +46,8 @@ struct message_meta {
     uint64_t place;
     uint8_t stream[STREAM_ID_SIZE]; /* only with BODY_STREAM */
     struct span uidl;
-    /* The first of each header field as received, unfolded, at most FIELD_SIZE_MAX bytes; empty
-     * where missing. For display: never part of the message's identity. */
+    /* The first of each header field as received, unfolded, at most FIELD_SIZE_MAX bytes;
+     * empty where missing. For display: never part of the message's identity. */
     struct span fields[FIELD_COUNT];
 };
 
@@ -104,7 +107,8 @@ struct source_meta {
 void source_meta_encode(struct buffer *out, const struct source_meta *m);
 int source_meta_decode(struct span meta, struct source_meta *out);
 
-/* A UIDL (or a further listed size of one) now known to mean message n, without a new body. */
+/* A UIDL (or a further listed size of one) now known to mean message n, without a new body.
+ */
 struct seen_meta {
     uint64_t n;
     uint32_t source;
@@ -124,9 +128,9 @@ enum session_state {
 
 struct session_meta {
     uint32_t source;
-    uint8_t state;    /* enum session_state */
-    uint8_t trusted;  /* the listing, 1 or 0 */
-    uint8_t more;     /* left at the session's limit, 1 or 0 */
+    uint8_t state;   /* enum session_state */
+    uint8_t trusted; /* the listing, 1 or 0 */
+    uint8_t more;    /* left at the session's limit, 1 or 0 */
     int64_t began_us;
     int64_t ended_us;
     uint64_t listed;       /* messages STAT counted; SIZE_UNKNOWN: never got that far */
@@ -137,12 +141,12 @@ struct session_meta {
     uint64_t healed;       /* damaged copies replaced */
     uint64_t refused;      /* -ERR to RETR */
     uint64_t quarantined;
-    uint64_t bytes;        /* of the bodies received */
+    uint64_t bytes;              /* of the bodies received */
     uint8_t digest[SHA256_SIZE]; /* of the listing */
-    struct span address;   /* the peer's, as text */
-    struct span tls;       /* version and cipher, as text */
-    struct span untrusted; /* why the listing was not trusted; empty when it was */
-    struct span text;      /* the outcome in words; empty when complete */
+    struct span address;         /* the peer's, as text */
+    struct span tls;             /* version and cipher, as text */
+    struct span untrusted;       /* why the listing was not trusted; empty when it was */
+    struct span text;            /* the outcome in words; empty when complete */
 };
 
 void session_meta_encode(struct buffer *out, const struct session_meta *m);
@@ -160,8 +164,9 @@ struct quarantine_meta {
 void quarantine_meta_encode(struct buffer *out, const struct quarantine_meta *m);
 int quarantine_meta_decode(struct span meta, struct quarantine_meta *out);
 
-/* Damage acknowledged by the operator: messages first..last of the header's account are gone. With
- * account 0: the segment `segment` is damaged or gone and has been acknowledged. */
+/* Damage acknowledged by the operator: messages first..last of the header's account are
+ * gone. With account 0: the segment `segment` is damaged or gone and has been acknowledged.
+ */
 struct lost_meta {
     uint64_t segment;
     uint64_t first;
@@ -177,7 +182,8 @@ struct toc_entry {
     uint64_t offset;
     uint64_t lsn;
     uint64_t first_n; /* of a BLOCK, END or SEEN; else 0 */
-    uint32_t count_n; /* its messages are first_n .. ; a gap makes a new entry with the same offset */
+    uint32_t count_n; /* its messages are first_n .. ; a gap makes a new entry with the same
+                         offset */
     uint32_t account;
     uint8_t type;
 };

@@ -110,8 +110,10 @@ static int get_segment(struct reader *r, uint64_t id, struct segment_file **out)
     return 0;
 }
 
-/* The open segment grows: look again how long it is before calling a place beyond its end. */
-static int read_record(struct reader *r, const struct place *place, struct record_view *view)
+/* The open segment grows: look again how long it is before calling a place beyond its end.
+ */
+static int read_record(struct reader *r, const struct place *place,
+                       struct record_view *view)
 {
     struct segment_file *f = NULL;
     struct stat st;
@@ -278,6 +280,7 @@ int reader_body(struct reader *r, uint32_t account, uint64_t n,
     }
     if (err != 0)
         return err == ERR_VERSION ? ERR_DAMAGED : err;
-    err = m.kind == BODY_STREAM ? give_stream(r, &m, sink, arg) : give_slice(r, &m, sink, arg);
+    err = m.kind == BODY_STREAM ? give_stream(r, &m, sink, arg)
+                                : give_slice(r, &m, sink, arg);
     return err == ERR_VERSION ? ERR_DAMAGED : err;
 }

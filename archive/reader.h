@@ -1,5 +1,6 @@
-/* Reading messages back. A reader keeps the block it decompressed last, so that walking an account in
- * order of N reads each block once. One thread at a time; many readers may work on one archive. */
+/* Reading messages back. A reader keeps the block it decompressed last, so that walking an
+ * account in order of N reads each block once. One thread at a time; many readers may work
+ * on one archive. */
 #ifndef MAILCASK_ARCHIVE_READER_H
 #define MAILCASK_ARCHIVE_READER_H
 
@@ -15,18 +16,20 @@ struct reader;
 int reader_create(struct archive *a, struct reader **out);
 void reader_destroy(struct reader *r);
 
-/* What is known of message n of an account. The spans are good until the next call on this reader.
- * 0; ERR_NOT_FOUND; ERR_DAMAGED (its record cannot be read: only out->n is set); -errno. */
-int reader_message(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out);
+/* What is known of message n of an account. The spans are good until the next call on this
+ * reader. 0; ERR_NOT_FOUND; ERR_DAMAGED (its record cannot be read: only out->n is set);
+ * -errno. */
+int reader_message(struct reader *r, uint32_t account, uint64_t n,
+                   struct message_meta *out);
 
-/* The same for the first message behind n (0: from the start). ERR_NOT_FOUND at the end; with
- * ERR_DAMAGED out->n tells which message is hurt, and the walk can go on behind it. */
+/* The same for the first message behind n (0: from the start). ERR_NOT_FOUND at the end;
+ * with ERR_DAMAGED out->n tells which message is hurt, and the walk can go on behind it. */
 int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out);
 
-/* Give the message's bytes, exactly as RETR delivered them, to sink in pieces; a non-zero return of
- * sink ends it and is returned. A message of up to BLOCK_RAW_MAX is proved against its SHA-256 before
- * the first piece; a longer one at its end, so what was given counts only when the result is 0.
- * 0; ERR_NOT_FOUND; ERR_DAMAGED; -errno. */
+/* Give the message's bytes, exactly as RETR delivered them, to sink in pieces; a non-zero
+ * return of sink ends it and is returned. A message of up to BLOCK_RAW_MAX is proved
+ * against its SHA-256 before the first piece; a longer one at its end, so what was given
+ * counts only when the result is 0. 0; ERR_NOT_FOUND; ERR_DAMAGED; -errno. */
 int reader_body(struct reader *r, uint32_t account, uint64_t n,
                 int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg);
 

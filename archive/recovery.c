@@ -1,6 +1,6 @@
-/* Recovery: what is durable is indexed, what may only be in the page cache is written anew into a new
- * segment, what is torn is put aside, and every older segment ends sealed (FORMAT.md, "Recovery").
- * It may be killed anywhere and run again (I7). */
+/* Recovery: what is durable is indexed, what may only be in the page cache is written anew
+ * into a new segment, what is torn is put aside, and every older segment ends sealed
+ * (FORMAT.md, "Recovery"). It may be killed anywhere and run again (I7). */
 #include "archive/archive_internal.h"
 #include "archive/error.h"
 #include "archive/index_apply.h"
@@ -21,7 +21,8 @@
 struct unsealed {
     uint64_t id;
     uint64_t durable;   /* records below are known to be on disk */
-    uint64_t valid_end; /* records from durable to here are valid, but maybe only in the page cache */
+    uint64_t valid_end; /* records from durable to here are valid, but maybe only in the
+                           page cache */
     uint64_t size;
     bool seal_torn; /* the tail is a seal whose trailer did not get to the disk */
     struct seal seal;
@@ -40,8 +41,8 @@ struct recovery {
 
 static void damage(struct recovery *r, uint64_t id, uint64_t offset, const char *what)
 {
-    archive_note(r->a, NOTE_DAMAGE, "segment %" PRIu64 " at offset %" PRIu64 ": %s", id, offset,
-                 what);
+    archive_note(r->a, NOTE_DAMAGE, "segment %" PRIu64 " at offset %" PRIu64 ": %s", id,
+                 offset, what);
 }
 
 static int end_txn(struct recovery *r)
@@ -61,7 +62,8 @@ static int apply_view(struct recovery *r, uint64_t id)
     if (err != 0)
         return err;
     const struct place place = {.segment = id, .offset = r->view.offset};
-    index_apply(r->txn, &r->view.header, span_of(r->view.meta.data, r->view.meta.size), &place);
+    index_apply(r->txn, &r->view.header, span_of(r->view.meta.data, r->view.meta.size),
+                &place);
     return ++r->in_txn == INDEX_STEP ? end_txn(r) : 0;
 }
 
@@ -82,8 +84,8 @@ static void note_lsn(struct recovery *r)
         r->last_lsn = r->view.header.lsn;
 }
 
-/* Walk the valid records of [offset, limit), passing over damaged stretches. each may be NULL.
- * damaged: called for each stretch, may be NULL. */
+/* Walk the valid records of [offset, limit), passing over damaged stretches. each may be
+ * NULL. damaged: called for each stretch, may be NULL. */
 static int walk(struct recovery *r, struct segment_file *f, uint64_t offset, uint64_t limit,
                 int (*each)(struct recovery *r, struct segment_file *f, void *arg),
                 bool say_damage, void *arg)
@@ -111,8 +113,8 @@ static int walk(struct recovery *r, struct segment_file *f, uint64_t offset, uin
 }
 
 /* From here to limit: where does the unbroken run of valid records end? */
-static int run_end(struct recovery *r, struct segment_file *f, uint64_t offset, uint64_t limit,
-                   uint64_t *out_end)
+static int run_end(struct recovery *r, struct segment_file *f, uint64_t offset,
+                   uint64_t limit, uint64_t *out_end)
 {
     while (offset < limit) {
         int err = segment_read(f, offset, limit, r->a->codec, &r->view);
@@ -158,19 +160,20 @@ static int take_durable(struct recovery *r, struct segment_file *f, void *arg)
     int err = 0;
     if (take->seal != NULL)
         err = seal_add(take->seal, r->view.offset, &r->view.header,
-                       span_of(r->view.head.data,
-                               record_header_size(&r->view.header) + r->view.header.meta_size),
+                       span_of(r->view.head.data, record_header_size(&r->view.header) +
+                                                      r->view.header.meta_size),
                        span_of(r->view.meta.data, r->view.meta.size));
     if (err == 0 && r->view.offset >= take->indexed)
         err = apply_view(r, f->header.id);
     return err;
 }
 
-static int recover_sealed(struct recovery *r, struct segment_file *f, struct segment_row *row,
-                          const struct segment_trailer *trailer)
+static int recover_sealed(struct recovery *r, struct segment_file *f,
+                          struct segment_row *row, const struct segment_trailer *trailer)
 {
     struct take_arg take = {.indexed = row->indexed};
-    uint64_t start = row->indexed < SEGMENT_HEADER_SIZE ? SEGMENT_HEADER_SIZE : row->indexed;
+    uint64_t start =
+        row->indexed < SEGMENT_HEADER_SIZE ? SEGMENT_HEADER_SIZE : row->indexed;
     int err = walk(r, f, start, trailer->seal_offset, take_durable, true, &take);
     if (err != 0)
         return err;
@@ -182,7 +185,8 @@ static int recover_sealed(struct recovery *r, struct segment_file *f, struct seg
     return put_segment_row(r, f->header.id, row);
 }
 
-static int recover_unsealed(struct recovery *r, struct segment_file *f, struct segment_row *row)
+static int recover_unsealed(struct recovery *r, struct segment_file *f,
+                            struct segment_row *row)
 {
     struct unsealed *u = &r->unsealed[r->unsealed_count];
     *u = (struct unsealed){.id = f->header.id, .durable = row->indexed, .size = f->size};
@@ -329,8 +333,8 @@ static int carry(struct recovery *r, const struct unsealed *u)
     segment_file_close(&f);
     if (err == 0 && r->carried.size > before)
         archive_note(r->a, NOTE_INFO,
-                     "segment %" PRIu64 ": %zu records written but not committed were kept", u->id,
-                     (r->carried.size - before) / 8);
+                     "segment %" PRIu64 ": %zu records written but not committed were kept",
+                     u->id, (r->carried.size - before) / 8);
     return err;
 }
 
@@ -339,8 +343,8 @@ static int put_tail_aside(struct recovery *r, const struct unsealed *u, int from
 {
     char path[PATH_MAX];
     struct archive *a = r->a;
-    int n = snprintf(path, sizeof(path), "%s/quarantine/tail-%08" PRIu64 "-%" PRIu64, a->path,
-                     u->id, u->valid_end);
+    int n = snprintf(path, sizeof(path), "%s/quarantine/tail-%08" PRIu64 "-%" PRIu64,
+                     a->path, u->id, u->valid_end);
     uint8_t *window = malloc(COPY_STEP);
     int to = -1, err = window == NULL ? -ENOMEM : 0;
     if (n < 0 || (size_t)n >= sizeof(path))
@@ -362,7 +366,8 @@ static int put_tail_aside(struct recovery *r, const struct unsealed *u, int from
     free(window);
     if (err == 0)
         archive_note(a, NOTE_INFO,
-                     "segment %" PRIu64 ": a torn tail of %" PRIu64 " bytes was cut; a copy is in %s",
+                     "segment %" PRIu64 ": a torn tail of %" PRIu64
+                     " bytes was cut; a copy is in %s",
                      u->id, u->size - u->valid_end, path);
     return err;
 }

@@ -49,7 +49,8 @@ _Static_assert(TRAIL_HASH + SHA256_SIZE == SEGMENT_TRAILER_SIZE, "the trailer's 
 
 int segment_path(const char *archive, uint64_t id, char *out)
 {
-    int n = snprintf(out, PATH_MAX, "%s/" SEGMENTS_FOLDER "/%08" PRIu64 ".seg", archive, id);
+    int n =
+        snprintf(out, PATH_MAX, "%s/" SEGMENTS_FOLDER "/%08" PRIu64 ".seg", archive, id);
     return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
@@ -113,13 +114,15 @@ void segment_header_encode(const struct segment_header *h, uint8_t out[SEGMENT_H
     put_u64(out + SEG_CHECKSUM, checksum64(out, SEG_CHECKSUM, 0));
 }
 
-int segment_header_decode(const uint8_t data[SEGMENT_HEADER_SIZE], struct segment_header *out)
+int segment_header_decode(const uint8_t data[SEGMENT_HEADER_SIZE],
+                          struct segment_header *out)
 {
     if (memcmp(data, SEGMENT_MAGIC, 8) != 0 ||
         get_u64(data + SEG_CHECKSUM) != checksum64(data, SEG_CHECKSUM, 0))
         return ERR_DAMAGED;
     if (get_u32(data + SEG_VERSION) != FORMAT_VERSION ||
-        get_u32(data + SEG_SIZE) != SEGMENT_HEADER_SIZE || get_u64(data + SEG_INCOMPATIBLE) != 0)
+        get_u32(data + SEG_SIZE) != SEGMENT_HEADER_SIZE ||
+        get_u64(data + SEG_INCOMPATIBLE) != 0)
         return ERR_VERSION;
     memcpy(out->uuid, data + SEG_UUID, UUID_SIZE);
     out->id = get_u64(data + SEG_ID);
@@ -268,8 +271,8 @@ static int fill_head(struct segment_file *f, struct record_view *v, size_t want)
     return err;
 }
 
-int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit, struct codec *codec,
-                 struct record_view *out)
+int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit,
+                 struct codec *codec, struct record_view *out)
 {
     buffer_clear(&out->head);
     out->offset = offset;
@@ -278,8 +281,8 @@ int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit, struct
         return ERR_DAMAGED;
     int err = fill_head(f, out, left < HEAD_READ_SIZE ? left : HEAD_READ_SIZE);
     if (err == 0)
-        err = record_decode_header(&out->header, f->header.sync_word, offset, out->head.data,
-                                   out->head.size);
+        err = record_decode_header(&out->header, f->header.sync_word, offset,
+                                   out->head.data, out->head.size);
     if (err != 0)
         return err;
     if (record_size(&out->header) > left)
@@ -288,7 +291,8 @@ int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit, struct
     err = fill_head(f, out, (size_t)header_size + out->header.meta_size);
     if (err != 0)
         return err;
-    return record_decode_meta(&out->header, out->head.data + header_size, codec, &out->meta);
+    return record_decode_meta(&out->header, out->head.data + header_size, codec,
+                              &out->meta);
 }
 
 int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec)

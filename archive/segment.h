@@ -1,5 +1,6 @@
-/* A segment: one append-only file of records (FORMAT.md, "Segment"). Here are its header and trailer,
- * reading a record at an offset, and walking all of them. For appending see segment_writer.h. */
+/* A segment: one append-only file of records (FORMAT.md, "Segment"). Here are its header
+ * and trailer, reading a record at an offset, and walking all of them. For appending see
+ * segment_writer.h. */
 #ifndef MAILCASK_ARCHIVE_SEGMENT_H
 #define MAILCASK_ARCHIVE_SEGMENT_H
 
@@ -39,9 +40,11 @@ int segment_path(const char *archive, uint64_t id, char *out);
 /* Ids of the segments in the folder, ascending, into fresh memory (free() it). */
 int segment_list(const char *archive, uint64_t **out_ids, size_t *out_count);
 
-void segment_header_encode(const struct segment_header *h, uint8_t out[SEGMENT_HEADER_SIZE]);
+void segment_header_encode(const struct segment_header *h,
+                           uint8_t out[SEGMENT_HEADER_SIZE]);
 /* 0, ERR_DAMAGED, ERR_VERSION. */
-int segment_header_decode(const uint8_t data[SEGMENT_HEADER_SIZE], struct segment_header *out);
+int segment_header_decode(const uint8_t data[SEGMENT_HEADER_SIZE],
+                          struct segment_header *out);
 
 /* Computes hash, too. */
 void segment_trailer_encode(struct segment_trailer *t, uint8_t out[SEGMENT_TRAILER_SIZE]);
@@ -58,9 +61,9 @@ struct segment_file {
     uint64_t bytes_read; /* so far */
 };
 
-/* 0; ERR_NOT_FOUND; ERR_DAMAGED (its header, and no valid record follows; or another archive's, or
- * another id's); ERR_VERSION; -errno. A damaged header alone does not lose the records: all that
- * reading needs of it is the sync word, which each record repeats. */
+/* 0; ERR_NOT_FOUND; ERR_DAMAGED (its header, and no valid record follows; or another
+ * archive's, or another id's); ERR_VERSION; -errno. A damaged header alone does not lose
+ * the records: all that reading needs of it is the sync word, which each record repeats. */
 int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
                  const uint8_t *uuid, struct segment_file *out);
 void segment_file_close(struct segment_file *f);
@@ -81,13 +84,14 @@ struct record_view {
 void record_view_free(struct record_view *v);
 
 /* Read header and meta at offset, not beyond limit. 0; ERR_DAMAGED; ERR_VERSION; -errno. */
-int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit, struct codec *codec,
-                 struct record_view *out);
+int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit,
+                 struct codec *codec, struct record_view *out);
 
 /* Then its body: stored, and checked; with codec also raw. 0; ERR_DAMAGED; -errno. */
 int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec);
 
-/* From `offset` on, the first place below limit that holds a valid record header: 0 or ERR_NOT_FOUND. */
+/* From `offset` on, the first place below limit that holds a valid record header: 0 or
+ * ERR_NOT_FOUND. */
 int segment_resync(struct segment_file *f, uint64_t offset, uint64_t limit,
                    uint64_t *out_offset);
 

@@ -61,8 +61,8 @@ static int add_messages(struct seal *s, struct toc_entry *entry, struct span raw
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-int seal_add(struct seal *s, uint64_t offset, const struct record_header *h, struct span head,
-             struct span raw_meta)
+int seal_add(struct seal *s, uint64_t offset, const struct record_header *h,
+             struct span head, struct span raw_meta)
 {
     struct toc_entry entry = {
         .offset = offset, .lsn = h->lsn, .account = h->account, .type = h->type};
@@ -232,7 +232,8 @@ int segment_append(struct segment_writer *w, const struct record *r, uint64_t *o
         return ERR_SEGMENT_FULL;
     uint64_t offset = segment_writer_offset(w);
     uint8_t head[RECORD_HEADER_CIPHER_SIZE];
-    uint32_t head_size = record_encode_header(&r->header, w->header.sync_word, offset, head);
+    uint32_t head_size =
+        record_encode_header(&r->header, w->header.sync_word, offset, head);
     struct span meta = record_stored_meta(r);
     size_t start = w->gathered.size;
     buffer_put(&w->gathered, head, head_size);
@@ -275,8 +276,8 @@ int segment_seal(struct segment_writer *w, const uint8_t predecessor_hash[SHA256
                  struct codec *codec, struct segment_trailer *out, uint64_t *out_file_size)
 {
     assert(!w->failed && w->gathered.size == 0 && w->durable == w->written);
-    int err = seal_write(&w->seal, w->ops, w->fd, &w->header, w->written,
-                         predecessor_hash, codec, out, out_file_size);
+    int err = seal_write(&w->seal, w->ops, w->fd, &w->header, w->written, predecessor_hash,
+                         codec, out, out_file_size);
     segment_writer_abandon(w);
     return err;
 }

@@ -100,7 +100,8 @@ static int put_in_segment(struct archive *a, struct record *r)
     return 0;
 }
 
-/* A batch opens with COMMIT: what it says of the batches before it holds whatever becomes of it. */
+/* A batch opens with COMMIT: what it says of the batches before it holds whatever becomes
+ * of it. */
 static int begin_batch(struct archive *a)
 {
     struct store *s = a->store;
@@ -197,8 +198,8 @@ static int index_batch(struct archive *a)
     for (size_t i = 0; i < s->batch_count; i++) {
         const struct batched *b = &s->batch[i];
         const struct place place = {.segment = b->segment, .offset = b->offset};
-        index_apply(t, &b->record->header, span_of(b->record->meta.data, b->record->meta.size),
-                    &place);
+        index_apply(t, &b->record->header,
+                    span_of(b->record->meta.data, b->record->meta.size), &place);
     }
     struct segment_row row = {.indexed = segment_writer_durable(s->segment)};
     row_put_segment(t, segment_writer_header(s->segment)->id, &row);
@@ -253,7 +254,8 @@ static uint32_t last_pending_source(const struct store *s, uint32_t account)
     return last;
 }
 
-static int remember_pending(struct store *s, uint32_t account, uint32_t source, struct span key)
+static int remember_pending(struct store *s, uint32_t account, uint32_t source,
+                            struct span key)
 {
     struct pending_name *p = &s->pending[s->pending_count];
     *p = (struct pending_name){.account = account, .source = source};

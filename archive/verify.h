@@ -1,5 +1,6 @@
-/* Checking a whole archive: CASK, the chain of segments, every record's header, meta and body, every
- * message's SHA-256, every account's numbers without a gap, and the index against all of that. */
+/* Checking a whole archive: CASK, the chain of segments, every record's header, meta and
+ * body, every message's SHA-256, every account's numbers without a gap, and the index
+ * against all of that. */
 #ifndef MAILCASK_ARCHIVE_VERIFY_H
 #define MAILCASK_ARCHIVE_VERIFY_H
 
@@ -11,9 +12,9 @@
 enum finding_kind {
     FINDING_STRUCTURE, /* a segment, its header, a record, its trailer, the chain */
     FINDING_MESSAGE,   /* a message that cannot be restored */
-    FINDING_INDEX,     /* the index differs from the segments: `mailcask reindex` mends it */
-    FINDING_HEALED,    /* a damaged record, all of whose messages have sound later copies */
-    FINDING_LOST,      /* damage that the operator has acknowledged */
+    FINDING_INDEX,  /* the index differs from the segments: `mailcask reindex` mends it */
+    FINDING_HEALED, /* a damaged record, all of whose messages have sound later copies */
+    FINDING_LOST,   /* damage that the operator has acknowledged */
 };
 
 struct finding {
@@ -22,8 +23,8 @@ struct finding {
     uint64_t offset;     /* within it */
     const char *account; /* of a message: its name, or NULL if that is lost as well */
     uint32_t account_number;
-    uint64_t n;          /* 0: not a message */
-    const char *text;    /* what is wrong, a sentence fragment */
+    uint64_t n;       /* 0: not a message */
+    const char *text; /* what is wrong, a sentence fragment */
 };
 
 struct verify_options {
@@ -35,15 +36,15 @@ struct verify_options {
 };
 
 struct verify_summary {
-    uint64_t segments, records, messages, bytes; /* bytes read */
+    uint64_t segments, records, messages, bytes;                        /* bytes read */
     uint64_t structure, messages_hurt, index_differences, healed, lost; /* findings */
     bool with_index; /* false: there is none, the segments alone were checked */
 };
 
-/* Check an archive that was opened to read (without_index allowed) or to write. Findings are not
- * errors: 0 whenever the check ran to its end, else -errno. A full check notes the messages it found
- * hurt in state/damaged, so that the service fetches them again if the server still has them; where
- * the folder cannot be written, it does not. */
+/* Check an archive that was opened to read (without_index allowed) or to write. Findings
+ * are not errors: 0 whenever the check ran to its end, else -errno. A full check notes the
+ * messages it found hurt in state/damaged, so that the service fetches them again if the
+ * server still has them; where the folder cannot be written, it does not. */
 int archive_verify(struct archive *a, const struct verify_options *options,
                    struct verify_summary *out);
 

@@ -1,0 +1,348 @@
+#include "archive/verify.h"
+
+#include "archive/damage.h"
+#include "archive/error.h"
+#include "archive/verify_internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+bool verify_found_damage(const struct verify_summary *s)
+{
+    return s->structure > 0 || s->messages_hurt > 0 || s->index_differences > 0;
+}
+
+struct checked_account *verify_account(struct verifier *v, uint32_t number)
+{
+    if (number >= v->accounts_count) {
+        size_t count = v->accounts_count == 0 ? 64 : v->accounts_count;
+        while (count <= number)
+            count *= 2;
+        struct checked_account *accounts = realloc(v->accounts, count * sizeof(*accounts));
+        if (accounts == NULL) {
+            v->err = -ENOMEM;
+            return NULL;
+        }
+        memset(accounts + v->accounts_count, 0,
+               (count - v->accounts_count) * sizeof(*accounts));
+        v->accounts = accounts;
+        v->accounts_count = count;
+    }
+    v->accounts[number].known = true;
+    return &v->accounts[number];
+}
+
+void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n)
+{
+    if (n / 8 >= bits->size) {
+        size_t more = n / 8 + 1 - bits->size;
+        uint8_t *to = buffer_reserve(bits, more);
+        if (to == NULL) {
+            v->err = -ENOMEM;
+            return;
+        }
+        memset(to, 0, more);
+        bits->size += more;
+    }
+    bits->data[n / 8] |= (uint8_t)(1u << n % 8);
+}
+
+bool verify_bit(const struct buffer *bits, uint64_t n)
+{
+    return n / 8 < bits->size && (bits->data[n / 8] >> n % 8 & 1) != 0;
+}
+
+static void report(struct verifier *v, const struct finding *found)
+{
+    char name[NAME_SIZE_MAX + 1];
+    struct finding copy = *found, *f = &copy;
+    uint64_t *const counts[] = {
+        [FINDING_STRUCTURE] = &v->summary->structure,
+        [FINDING_MESSAGE] = &v->summary->messages_hurt,
+        [FINDING_INDEX] = &v->summary->index_differences,
+        [FINDING_HEALED] = &v->summary->healed,
+        [FINDING_LOST] = &v->summary->lost,
+    };
+    (*counts[f->kind])++;
+    if (f->account_number != 0) {
+        archive_account_name(v->archive, f->account_number, name);
+        f->account = name;
+    }
+    if (v->options->report != NULL)
+        v->options->report(v->options->arg, f);
+}
+
+void verify_structure(struct verifier *v, uint64_t segment, uint64_t offset,
+                      const char *text)
+{
+    struct finding f = {
+        .kind = FINDING_STRUCTURE, .segment = segment, .offset = offset, .text = text};
+    report(v, &f);
+}
+
+void verify_index_differs(struct verifier *v, uint32_t account, uint64_t n,
+                          uint64_t segment, uint64_t offset, const char *text)
+{
+    struct finding f = {.kind = FINDING_INDEX,
+                        .segment = segment,
+                        .offset = offset,
+                        .account_number = account,
+                        .n = n,
+                        .text = text};
+    report(v, &f);
+}
+
+static bool is_lost(const struct verifier *v, uint32_t account, uint64_t n)
+{
+    struct lost_range range;
+    for (size_t i = 0; i < v->lost.size; i += sizeof(range)) {
+        memcpy(&range, v->lost.data + i, sizeof(range));
+        if (range.account == account && n >= range.first && n <= range.last)
+            return true;
+    }
+    return false;
+}
+
+/* Messages that share a body are as sound as the one they share it with. */
+static void settle_sharing(struct verifier *v, struct checked_account *account)
+{
+    struct sharing s;
+    for (size_t i = 0; i < account->sharing.size; i += sizeof(s)) {
+        memcpy(&s, account->sharing.data + i, sizeof(s));
+        if (verify_bit(&account->valid, s.target))
+            verify_set_bit(v, &account->valid, s.n);
+    }
+}
+
+static bool all_valid(struct verifier *v, const struct bad_record *bad)
+{
+    const struct checked_account *account = verify_account(v, bad->account);
+    for (uint64_t n = bad->first_n; account != NULL && n < bad->first_n + bad->count_n; n++)
+        if (!verify_bit(&account->valid, n) && !is_lost(v, bad->account, n))
+            return false;
+    return account != NULL;
+}
+
+/* No message is hurt whose stream is broken? Then a damaged CHUNK hurts nothing. */
+static bool streams_healed(struct verifier *v)
+{
+    for (size_t i = 0; i < v->accounts_count; i++) {
+        const struct checked_account *account = &v->accounts[i];
+        for (size_t at = 0; at + 8 <= account->broken.size; at += 8) {
+            uint64_t n = get_u64(account->broken.data + at);
+            if (!verify_bit(&account->valid, n) && !is_lost(v, (uint32_t)i, n))
+                return false;
+        }
+    }
+    return true;
+}
+
+static void settle_bad(struct verifier *v)
+{
+    struct bad_record bad;
+    for (size_t i = 0; i < v->bad.size; i += sizeof(bad)) {
+        memcpy(&bad, v->bad.data + i, sizeof(bad));
+        bool healed = (bad.count_n > 0 && all_valid(v, &bad)) ||
+                      (bad.type == RECORD_CHUNK && streams_healed(v));
+        struct finding f = {.kind = FINDING_STRUCTURE,
+                            .segment = bad.segment,
+                            .offset = bad.offset,
+                            .text = bad.text};
+        if (is_lost(v, 0, bad.segment))
+            f.kind = FINDING_LOST;
+        else if (healed) {
+            f.kind = FINDING_HEALED;
+            f.text = "damaged record; sound copies of all it held were stored later";
+        }
+        report(v, &f);
+    }
+}
+
+static struct place place_of(struct verifier *v, uint32_t account, uint64_t n)
+{
+    struct message_row row = {0};
+    if (v->txn != NULL && index_renew(v->txn) == 0) {
+        if (row_get_message(v->txn, account, n, &row) != 0)
+            row.place = (struct place){0};
+        index_reset(v->txn);
+    }
+    return row.place;
+}
+
+static void report_hurt(struct verifier *v, uint32_t number, uint64_t n,
+                        struct buffer *damaged)
+{
+    struct place place = place_of(v, number, n);
+    struct finding f = {.kind = FINDING_MESSAGE,
+                        .account_number = number,
+                        .n = n,
+                        .segment = place.segment,
+                        .offset = place.offset,
+                        .text = place.segment == 0 ? "missing" : "damaged"};
+    if (is_lost(v, number, n)) {
+        f.kind = FINDING_LOST;
+        f.text = "lost, as acknowledged";
+    } else {
+        const struct damaged_message m = {.account = number, .n = n, .place = place};
+        buffer_put(damaged, &m, sizeof(m));
+    }
+    report(v, &f);
+}
+
+/* Numbers count from 1 without a gap: one without a sound copy is hurt (P4). */
+static void settle_account(struct verifier *v, uint32_t number, struct buffer *damaged)
+{
+    struct checked_account *account = &v->accounts[number];
+    struct account_row row;
+    if (v->txn != NULL && index_renew(v->txn) == 0) {
+        if (row_get_account(v->txn, number, &row) == 0 && row.highest > account->highest &&
+            row.highest < account->highest + SEGMENT_SIZE_MAX)
+            account->highest = row.highest;
+        index_reset(v->txn);
+    }
+    for (uint64_t n = 1; n <= account->highest; n++) {
+        if (!verify_bit(&account->valid, n))
+            report_hurt(v, number, n, damaged);
+        else if (v->txn != NULL && !verify_bit(&account->placed, n) &&
+                 !is_lost(v, number, n))
+            verify_index_differs(v, number, n, 0, 0,
+                                 "the index does not lead to its sound copy");
+        else
+            v->summary->messages++;
+    }
+}
+
+static int settle(struct verifier *v)
+{
+    struct buffer damaged = {0};
+    for (size_t i = 0; i < v->accounts_count; i++)
+        settle_sharing(v, &v->accounts[i]);
+    settle_bad(v);
+    for (size_t i = 1; i < v->accounts_count; i++)
+        if (v->accounts[i].known)
+            settle_account(v, (uint32_t)i, &damaged);
+    int err = v->err != 0 || damaged.failed ? -ENOMEM : 0;
+    if (err == 0 && !v->options->quick) {
+        const void *list = damaged.data; /* malloc()ed: aligned for any type */
+        damage_save(v->archive, list, damaged.size / sizeof(struct damaged_message));
+    }
+    buffer_free(&damaged);
+    return err;
+}
+
+/* What the index says of each segment, before anything is read: beside a running service
+ * the archive ends there for us. */
+static int snapshot(struct verifier *v, const uint64_t *ids, size_t count,
+                    struct segment_row *rows, bool *known)
+{
+    int err = v->txn == NULL ? 0 : index_renew(v->txn);
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        known[i] = v->txn != NULL;
+        if (v->txn == NULL)
+            continue;
+        err = row_get_segment(v->txn, ids[i], &rows[i]);
+        if (err == ERR_NOT_FOUND) {
+            rows[i] = (struct segment_row){.indexed = SEGMENT_HEADER_SIZE};
+            err = 0;
+        }
+    }
+    if (v->txn != NULL)
+        index_reset(v->txn);
+    return err;
+}
+
+static void note_missing(struct verifier *v, const uint64_t *ids, size_t count)
+{
+    size_t at = 0;
+    for (uint64_t id = 1; id <= v->archive->cask.highest_segment; id++) {
+        if (at < count && ids[at] == id) {
+            at++;
+            continue;
+        }
+        const struct bad_record bad = {.segment = id, .text = "the segment is missing"};
+        buffer_put(&v->bad, &bad, sizeof(bad));
+    }
+}
+
+static int verify_all(struct verifier *v, const uint64_t *ids, size_t count)
+{
+    struct segment_row *rows = calloc(count + 1, sizeof(*rows));
+    bool *known = calloc(count + 1, sizeof(*known));
+    int err =
+        rows == NULL || known == NULL ? -ENOMEM : snapshot(v, ids, count, rows, known);
+    if (err == 0)
+        note_missing(v, ids, count);
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        err = verify_segment(v, ids[i], known[i] ? &rows[i] : NULL);
+        if (err == 0)
+            err = v->err;
+    }
+    if (err == 0)
+        err = settle(v);
+    if (err == 0 && v->txn != NULL)
+        err = verify_counts(v);
+    free(rows);
+    free(known);
+    return err;
+}
+
+static void add_sizes(struct verifier *v, const uint64_t *ids, size_t count)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    for (size_t i = 0; i < count; i++)
+        if (segment_path(v->archive->path, ids[i], path) == 0 && stat(path, &st) == 0)
+            v->bytes_total += (uint64_t)st.st_size;
+}
+
+static void free_verifier(struct verifier *v)
+{
+    struct open_stream s;
+    for (size_t i = 0; i < v->accounts_count; i++) {
+        buffer_free(&v->accounts[i].valid);
+        buffer_free(&v->accounts[i].placed);
+        buffer_free(&v->accounts[i].broken);
+        buffer_free(&v->accounts[i].sharing);
+    }
+    for (size_t i = 0; i < v->streams.size; i += sizeof(s)) {
+        memcpy(&s, v->streams.data + i, sizeof(s));
+        sha256_destroy(s.hash);
+    }
+    free(v->accounts);
+    buffer_free(&v->bad);
+    buffer_free(&v->streams);
+    buffer_free(&v->lost);
+    record_view_free(&v->view);
+    index_abort(v->txn);
+    sha256_destroy(v->hash);
+    codec_destroy(v->codec);
+}
+
+int archive_verify(struct archive *a, const struct verify_options *options,
+                   struct verify_summary *out)
+{
+    struct verifier v = {.archive = a, .options = options, .summary = out};
+    uint64_t *ids = NULL;
+    size_t count = 0;
+    *out = (struct verify_summary){.with_index = a->index != NULL};
+    v.codec = codec_create();
+    v.hash = sha256_create();
+    int err = v.codec == NULL || v.hash == NULL ? -ENOMEM : 0;
+    if (err == 0 && a->index != NULL) {
+        err = index_begin_read(a->index, &v.txn);
+        if (err == 0)
+            index_reset(v.txn);
+    }
+    if (err == 0)
+        err = segment_list(a->path, &ids, &count);
+    /* The list may be older than CASK beside a running service: what is newer is not ours
+     * to miss. */
+    if (err == 0) {
+        add_sizes(&v, ids, count);
+        err = verify_all(&v, ids, count);
+    }
+    free(ids);
+    free_verifier(&v);
+    return err;
+}

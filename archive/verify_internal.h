@@ -1,0 +1,94 @@
+/* What verify.c (the whole), verify_segment.c (one segment) and verify_index.c (the index
+ * against the segments) share. */
+#ifndef MAILCASK_ARCHIVE_VERIFY_INTERNAL_H
+#define MAILCASK_ARCHIVE_VERIFY_INTERNAL_H
+
+#include "archive/archive_internal.h"
+#include "archive/index_rows.h"
+#include "archive/verify.h"
+
+/* A message that shares another's body. */
+struct sharing {
+    uint64_t n;
+    uint64_t target;
+};
+
+struct checked_account {
+    bool known;            /* it occurs in the archive */
+    struct buffer valid;   /* a bit for each N with a sound copy */
+    struct buffer placed;  /* of these, where the index has it */
+    struct buffer broken;  /* N of ENDs whose stream is broken: u64 each */
+    struct buffer sharing; /* struct sharing each: settled when all is read */
+    uint64_t highest;
+};
+
+/* A damaged stretch, judged at the end: are its messages sound elsewhere? */
+struct bad_record {
+    uint64_t segment;
+    uint64_t offset;
+    uint8_t type; /* 0: not known */
+    uint32_t account;
+    uint64_t first_n;
+    uint32_t count_n;
+    const char *text;
+};
+
+/* A message that arrives in chunks. */
+struct open_stream {
+    uint8_t id[STREAM_ID_SIZE];
+    uint32_t next;
+    uint64_t size;
+    bool broken;
+    struct sha256 *hash; /* NULL with --quick */
+};
+
+struct lost_range {
+    uint32_t account; /* 0: `first` is a segment */
+    uint64_t first;
+    uint64_t last;
+};
+
+struct verifier {
+    struct archive *archive;
+    const struct verify_options *options;
+    struct verify_summary *summary;
+    struct codec *codec;
+    struct sha256 *hash;
+    struct record_view view;
+    struct index_txn *txn;            /* reset between look-ups; NULL: no index */
+    struct checked_account *accounts; /* by number */
+    size_t accounts_count;
+    struct buffer bad;     /* struct bad_record each */
+    struct buffer streams; /* struct open_stream each */
+    struct buffer lost;    /* struct lost_range each */
+    uint64_t ledger_records;
+    uint64_t chunk_records;
+    uint64_t bytes_total;
+    uint64_t previous_id; /* the segment read last */
+    bool previous_sealed;
+    uint8_t previous_hash[SHA256_SIZE];
+    int err; /* out of memory: sticky */
+};
+
+/* The account's entry, made if need be; NULL when memory ran out (err is set). */
+struct checked_account *verify_account(struct verifier *v, uint32_t number);
+void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n);
+bool verify_bit(const struct buffer *bits, uint64_t n);
+void verify_structure(struct verifier *v, uint64_t segment, uint64_t offset,
+                      const char *text);
+void verify_index_differs(struct verifier *v, uint32_t account, uint64_t n,
+                          uint64_t segment, uint64_t offset, const char *text);
+
+/* Check segment id. row: what the index says of it, NULL without an index. */
+int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *row);
+
+/* The record in v->view, of segment `segment`, has a sound header and meta: is it in the
+ * index? */
+void verify_rows(struct verifier *v, uint64_t segment);
+/* A sound message at this place: has the index got it there? */
+void verify_message_row(struct verifier *v, uint32_t account, const struct message_meta *m,
+                        const struct place *place, uint32_t ordinal);
+/* Nothing more in the index than in the segments? */
+int verify_counts(struct verifier *v);
+
+#endif

@@ -1,0 +1,408 @@
+#include "archive/error.h"
+#include "archive/verify_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* One segment as it is being checked. */
+struct segment_check {
+    struct verifier *v;
+    struct segment_file *file;
+    struct seal seal;  /* built anew from the records, to compare */
+    struct buffer toc; /* SEAL's, raw; empty: none, or unreadable */
+    bool sealed;
+    struct segment_trailer trailer;
+    uint64_t limit; /* records end here */
+    uint64_t bad;   /* damaged records met */
+};
+
+static void progress(struct verifier *v, uint64_t bytes)
+{
+    v->summary->bytes += bytes;
+    if (v->options->progress != NULL)
+        v->options->progress(v->options->arg, v->summary->bytes, v->bytes_total);
+}
+
+/* Mark the numbers that the table of contents gives for the record at offset; returns
+ * whether it knows the record at all. */
+static bool add_from_toc(struct segment_check *c, struct bad_record *bad)
+{
+    struct toc_entry e;
+    size_t count = 0;
+    bool found = false;
+    if (toc_decode(span_of(c->toc.data, c->toc.size), &count) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        toc_entry_at(span_of(c->toc.data, c->toc.size), i, &e);
+        if (e.offset != bad->offset)
+            continue;
+        struct checked_account *account = verify_account(c->v, e.account);
+        bad->type = e.type;
+        bad->account = e.account;
+        bad->first_n = e.type == RECORD_SEEN ? 0 : e.first_n;
+        bad->count_n = e.type == RECORD_SEEN ? 0 : e.count_n;
+        if (account != NULL && bad->count_n > 0 &&
+            e.first_n + e.count_n - 1 > account->highest)
+            account->highest = e.first_n + e.count_n - 1;
+        buffer_put(&c->v->bad, bad, sizeof(*bad));
+        found = true;
+    }
+    return found;
+}
+
+static void add_bad(struct segment_check *c, uint64_t offset, const char *text)
+{
+    struct bad_record bad = {.segment = c->file->header.id, .offset = offset, .text = text};
+    c->bad++;
+    if (!add_from_toc(c, &bad))
+        buffer_put(&c->v->bad, &bad, sizeof(bad));
+    if (c->v->bad.failed)
+        c->v->err = -ENOMEM;
+}
+
+static void message_sound(struct segment_check *c, const struct message_meta *m,
+                          uint32_t ordinal)
+{
+    struct verifier *v = c->v;
+    struct checked_account *account = verify_account(v, v->view.header.account);
+    const struct place place = {.segment = c->file->header.id, .offset = v->view.offset};
+    if (account == NULL)
+        return;
+    if (m->kind == BODY_SAME) {
+        const struct sharing s = {.n = m->n, .target = m->place};
+        buffer_put(&account->sharing, &s, sizeof(s));
+        if (account->sharing.failed)
+            v->err = -ENOMEM;
+    } else
+        verify_set_bit(v, &account->valid, m->n);
+    verify_message_row(v, v->view.header.account, m, &place, ordinal);
+}
+
+static bool slice_sound(struct verifier *v, const struct message_meta *m)
+{
+    uint8_t hash[SHA256_SIZE];
+    if (v->options->quick)
+        return m->place <= v->view.header.body_raw_size &&
+               m->size <= v->view.header.body_raw_size - m->place;
+    if (m->place > v->view.body.size || m->size > v->view.body.size - m->place)
+        return false;
+    sha256_start(v->hash);
+    sha256_add(v->hash, v->view.body.data + m->place, m->size);
+    sha256_finish(v->hash, hash);
+    return memcmp(hash, m->sha256, SHA256_SIZE) == 0;
+}
+
+static struct open_stream *find_stream(struct verifier *v, const uint8_t *id)
+{
+    for (size_t i = 0; i < v->streams.size; i += sizeof(struct open_stream)) {
+        void *at = v->streams.data + i; /* malloc()ed, whole structs only: aligned */
+        struct open_stream *s = at;
+        if (memcmp(s->id, id, STREAM_ID_SIZE) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static struct open_stream *begin_stream(struct verifier *v, const uint8_t *id)
+{
+    struct open_stream s = {0};
+    memcpy(s.id, id, STREAM_ID_SIZE);
+    if (!v->options->quick && (s.hash = sha256_create()) == NULL)
+        v->err = -ENOMEM;
+    buffer_put(&v->streams, &s, sizeof(s));
+    if (v->streams.failed) {
+        sha256_destroy(s.hash);
+        v->err = -ENOMEM;
+        return NULL;
+    }
+    return find_stream(v, id);
+}
+
+static void end_stream(struct verifier *v, struct open_stream *s)
+{
+    void *last_at = v->streams.data + v->streams.size - sizeof(*s);
+    const struct open_stream *last = last_at;
+    sha256_destroy(s->hash);
+    if (s != last)
+        *s = *last;
+    v->streams.size -= sizeof(*s);
+}
+
+static void check_chunk(struct segment_check *c, bool body_sound)
+{
+    struct verifier *v = c->v;
+    struct chunk_meta m;
+    if (chunk_meta_decode(span_of(v->view.meta.data, v->view.meta.size), &m) != 0)
+        return;
+    v->chunk_records++;
+    struct open_stream *s = find_stream(v, m.stream);
+    if (s == NULL)
+        s = begin_stream(v, m.stream);
+    if (s == NULL || v->err != 0)
+        return;
+    if (!body_sound || m.sequence != s->next || m.raw_offset != s->size)
+        s->broken = true;
+    s->next = m.sequence + 1;
+    s->size += v->view.header.body_raw_size;
+    if (s->hash != NULL && body_sound)
+        sha256_add(s->hash, v->view.body.data, v->view.body.size);
+}
+
+static bool stream_sound(struct verifier *v, const struct message_meta *m)
+{
+    uint8_t hash[SHA256_SIZE];
+    struct open_stream *s = find_stream(v, m->stream);
+    if (s == NULL)
+        return false;
+    bool sound = !s->broken && s->next == m->place && s->size == m->size;
+    if (sound && s->hash != NULL) {
+        sha256_finish(s->hash, hash);
+        sound = memcmp(hash, m->sha256, SHA256_SIZE) == 0;
+    }
+    end_stream(v, s);
+    return sound;
+}
+
+static void note_broken(struct verifier *v, uint32_t number, uint64_t n)
+{
+    struct checked_account *account = verify_account(v, number);
+    if (account != NULL) {
+        buffer_put_u64(&account->broken, n);
+        if (account->broken.failed)
+            v->err = -ENOMEM;
+    }
+}
+
+/* BLOCK or END. body_sound: its body decodes. */
+static void check_messages(struct segment_check *c, bool body_sound)
+{
+    struct verifier *v = c->v;
+    struct block_meta_reader metas;
+    struct message_meta m;
+    uint32_t number = v->view.header.account;
+    int err = block_meta_open(&metas, span_of(v->view.meta.data, v->view.meta.size));
+    struct checked_account *account = verify_account(v, number);
+    if (account != NULL && metas.highest > account->highest)
+        account->highest = metas.highest;
+    while (err == 0 && v->err == 0 && (err = block_meta_next(&metas, &m)) == 0) {
+        bool sound = m.kind == BODY_SAME ||
+                     (m.kind == BODY_STREAM && stream_sound(v, &m)) ||
+                     (m.kind == BODY_SLICE && body_sound && slice_sound(v, &m));
+        if (sound)
+            message_sound(c, &m, metas.next - 1);
+        else if (m.kind == BODY_STREAM)
+            note_broken(v, number, m.n);
+    }
+    if (err == ERR_DAMAGED)
+        verify_structure(v, c->file->header.id, v->view.offset,
+                         "a meta that does not decode");
+}
+
+static void check_lost(struct verifier *v)
+{
+    struct lost_meta m;
+    if (lost_meta_decode(span_of(v->view.meta.data, v->view.meta.size), &m) != 0)
+        return;
+    uint32_t account = v->view.header.account;
+    const struct lost_range range = {.account = account,
+                                     .first = account == 0 ? m.segment : m.first,
+                                     .last = account == 0 ? m.segment : m.last};
+    buffer_put(&v->lost, &range, sizeof(range));
+    if (v->lost.failed)
+        v->err = -ENOMEM;
+}
+
+/* The record in v->view: header and meta are sound. */
+static int check_record(struct segment_check *c)
+{
+    struct verifier *v = c->v;
+    const struct record_header *h = &v->view.header;
+    int err = segment_read_body(c->file, &v->view, v->options->quick ? NULL : v->codec);
+    if (err != 0 && err != ERR_DAMAGED)
+        return err;
+    if (err != 0)
+        add_bad(c, v->view.offset, "damaged body");
+    v->summary->records++;
+    progress(v, record_size(h));
+    if (h->type == RECORD_BLOCK || h->type == RECORD_END)
+        check_messages(c, err == 0);
+    else if (h->type == RECORD_CHUNK)
+        check_chunk(c, err == 0);
+    else if (h->type == RECORD_LOST)
+        check_lost(v);
+    if (h->type == RECORD_SESSION || h->type == RECORD_QUARANTINE || h->type == RECORD_LOST)
+        v->ledger_records++;
+    verify_rows(v, c->file->header.id);
+    err = seal_add(&c->seal, v->view.offset, h,
+                   span_of(v->view.head.data, record_header_size(h) + h->meta_size),
+                   span_of(v->view.meta.data, v->view.meta.size));
+    if (err == ERR_DAMAGED)
+        add_bad(c, v->view.offset, "a meta that does not decode");
+    return err == ERR_DAMAGED ? 0 : err;
+}
+
+static int check_records(struct segment_check *c)
+{
+    struct verifier *v = c->v;
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    while (offset < c->limit && v->err == 0) {
+        int err = segment_read(c->file, offset, c->limit, v->codec, &v->view);
+        if (err == 0 && v->view.header.type == RECORD_SEAL)
+            break; /* the trailer behind it is damaged: reported already */
+        if (err == 0) {
+            err = check_record(c);
+            if (err != 0)
+                return err;
+            offset += record_size(&v->view.header);
+            continue;
+        }
+        if (err != ERR_DAMAGED && err != ERR_VERSION)
+            return err;
+        add_bad(c, offset,
+                err == ERR_VERSION ? "a record of a later version" : "damaged record");
+        err = segment_resync(c->file, offset + 1, c->limit, &offset);
+        if (err != 0)
+            return err == ERR_NOT_FOUND ? 0 : err;
+    }
+    return 0;
+}
+
+/* SEAL's own record: the table of contents is needed before the records are read. */
+static int load_toc(struct segment_check *c)
+{
+    struct verifier *v = c->v;
+    uint64_t id = c->file->header.id, end = c->file->size - SEGMENT_TRAILER_SIZE;
+    int err = segment_read(c->file, c->trailer.seal_offset, end, v->codec, &v->view);
+    if (err == ERR_DAMAGED || err == ERR_VERSION ||
+        (err == 0 && v->view.header.type != RECORD_SEAL)) {
+        verify_structure(v, id, c->trailer.seal_offset, "damaged table of contents");
+        c->bad++;
+        return 0;
+    }
+    if (err != 0)
+        return err;
+    if (c->trailer.seal_offset + record_size(&v->view.header) != end)
+        verify_structure(v, id, c->trailer.seal_offset,
+                         "the file was cut or grew behind its seal");
+    buffer_put(&c->toc, v->view.meta.data, v->view.meta.size);
+    return c->toc.failed ? -ENOMEM : 0;
+}
+
+/* With all records sound, what was sealed must be what is there now. */
+static int check_seal(struct segment_check *c)
+{
+    struct verifier *v = c->v;
+    uint8_t hash[SHA256_SIZE];
+    uint64_t id = c->file->header.id, end = c->file->size - SEGMENT_TRAILER_SIZE;
+    if (!c->sealed || c->bad > 0 || c->file->header_damaged)
+        return 0;
+    int err = segment_read(c->file, c->trailer.seal_offset, end, v->codec, &v->view);
+    if (err != 0)
+        return err == ERR_DAMAGED ? 0 : err;
+    v->summary->records++;
+    sha256_add(c->seal.content, v->view.head.data,
+               record_header_size(&v->view.header) + v->view.header.meta_size);
+    sha256_peek(c->seal.content, hash);
+    if (memcmp(hash, c->trailer.content_hash, SHA256_SIZE) != 0 ||
+        c->trailer.records != c->seal.records + 1)
+        verify_structure(v, id, c->trailer.seal_offset,
+                         "the records are not those that were sealed");
+    if (!span_equal(span_of(c->toc.data, c->toc.size),
+                    span_of(c->seal.toc.data, c->seal.toc.size)))
+        verify_structure(v, id, c->trailer.seal_offset, "the table of contents is wrong");
+    return 0;
+}
+
+static void check_chain(struct segment_check *c)
+{
+    struct verifier *v = c->v;
+    uint64_t id = c->file->header.id;
+    static const uint8_t none[SHA256_SIZE];
+    if (!c->file->header_damaged && c->file->header.predecessor != id - 1)
+        verify_structure(v, id, 0, "names a predecessor that it cannot have had");
+    if (c->sealed && (id == 1 || (v->previous_id == id - 1 && v->previous_sealed)) &&
+        memcmp(c->trailer.predecessor_hash, id == 1 ? none : v->previous_hash,
+               SHA256_SIZE) != 0)
+        verify_structure(
+            v, id, c->trailer.seal_offset,
+            "the chain is broken: its predecessor is not the one it was sealed after");
+    v->previous_id = id;
+    v->previous_sealed = c->sealed;
+    memcpy(v->previous_hash, c->trailer.hash, SHA256_SIZE);
+}
+
+/* Where the records end, and whether there should be a seal. */
+static int find_limit(struct segment_check *c, const struct segment_row *row)
+{
+    struct verifier *v = c->v;
+    int err = segment_read_trailer(c->file, &c->trailer);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        return err;
+    c->sealed = err == 0;
+    c->limit = c->sealed ? c->trailer.seal_offset : c->file->size;
+    if (row != NULL && row->sealed) {
+        if (!c->sealed)
+            verify_structure(v, c->file->header.id, 0,
+                             "the trailer is damaged, or the file was cut");
+        else if (row->indexed != c->file->size ||
+                 memcmp(row->hash, c->trailer.hash, SHA256_SIZE) != 0)
+            verify_index_differs(v, 0, 0, c->file->header.id, 0,
+                                 "the index knows another seal of this segment");
+    } else if (row != NULL) {
+        c->sealed = false; /* sealed since the snapshot, or awaiting recovery */
+        c->limit = row->indexed;
+        if (c->limit > c->file->size) {
+            verify_structure(v, c->file->header.id, c->file->size,
+                             "the file is shorter than what was written to it");
+            c->limit = c->file->size;
+        }
+    }
+    return 0;
+}
+
+/* Without an index an unsealed segment proves nothing of its tail: damage there may be a
+ * torn write that was never acknowledged. */
+static void forgive_tail(struct segment_check *c, const struct segment_row *row,
+                         size_t bad_before)
+{
+    if (row == NULL && !c->sealed && c->bad > 0 &&
+        c->file->header.id == c->v->archive->cask.highest_segment)
+        c->v->bad.size = bad_before;
+}
+
+int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *row)
+{
+    struct segment_file f;
+    struct segment_check c = {.v = v, .file = &f};
+    size_t bad_before = v->bad.size;
+    int err =
+        segment_open(v->archive->ops, v->archive->path, id, v->archive->cask.uuid, &f);
+    v->summary->segments++;
+    if (err == ERR_DAMAGED || err == ERR_VERSION || err == ERR_NOT_FOUND) {
+        verify_structure(v, id, 0,
+                         err == ERR_VERSION ? error_text(err) : "damaged segment header");
+        return 0;
+    }
+    if (err != 0)
+        return err;
+    if (f.header_damaged)
+        verify_structure(v, id, 0, "damaged segment header; its records can still be read");
+    progress(v, SEGMENT_HEADER_SIZE);
+    err = seal_begin(&c.seal, &f.header);
+    if (err == 0)
+        err = find_limit(&c, row);
+    if (err == 0 && c.sealed)
+        err = load_toc(&c);
+    if (err == 0)
+        err = check_records(&c);
+    if (err == 0)
+        err = check_seal(&c);
+    if (err == 0) {
+        check_chain(&c);
+        forgive_tail(&c, row, bad_before);
+    }
+    seal_free(&c.seal);
+    buffer_free(&c.toc);
+    segment_file_close(&f);
+    return err;
+}
