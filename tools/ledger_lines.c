@@ -1,6 +1,7 @@
 #include "tools/ledger_lines.h"
 
 #include "tools/dates.h"
+#include "tools/message_id.h"
 #include "tools/session_words.h"
 
 #include <inttypes.h>
@@ -217,21 +218,16 @@ void history_text(struct output *out, const struct message_history *h)
     output_print(out, "\n");
 }
 
-static void json_message_id(struct json *j, const struct message_history *h)
-{
-    char id[NAME_SIZE_MAX + 32];
-    (void)snprintf(id, sizeof(id), "%s/%" PRIu64, h->account, h->message->n);
-    json_string(j, "id", span_text(id));
-}
-
 void history_json(struct output *out, const struct message_history *h)
 {
     const struct message_meta *m = h->message;
     struct json j;
+    char id[MESSAGE_ID_TEXT_MAX];
+    message_id_text(h->account, m->n, id);
     json_begin(&j, out);
     json_string(&j, "type", span_text("message"));
     json_string(&j, "account", span_text(h->account));
-    json_message_id(&j, h);
+    json_string(&j, "id", span_text(id));
     json_number(&j, "n", m->n);
     json_time_us(&j, "fetched", m->fetched_us);
     json_string_or_null(&j, "host", span_text(h->host));

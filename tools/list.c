@@ -1,6 +1,7 @@
 #include "archive/error.h"
 #include "archive/reader.h"
 #include "tools/command.h"
+#include "tools/message_id.h"
 #include "tools/open.h"
 #include "tools/period.h"
 #include "tools/say.h"
@@ -67,20 +68,15 @@ static void json_field(struct listing *l, struct json *j, const char *name,
     json_string_or_null(j, name, span_of(l->decoded.data, l->decoded.size));
 }
 
-static void json_id(struct listing *l, struct json *j, uint64_t n)
-{
-    char id[NAME_SIZE_MAX + 32];
-    (void)snprintf(id, sizeof(id), "%s/%" PRIu64, l->account->name, n);
-    json_string(j, "id", span_text(id));
-}
-
 static void print_json(struct listing *l, const struct message_meta *m, bool dated,
                        int64_t time_s)
 {
     static const char *const flags[] = {"heals", "short", "no-uidl", "untrusted"};
+    char id[MESSAGE_ID_TEXT_MAX];
     struct json j;
+    message_id_text(l->account->name, m->n, id);
     json_begin(&j, l->out);
-    json_id(l, &j, m->n);
+    json_string(&j, "id", span_text(id));
     json_string(&j, "account", span_text(l->account->name));
     json_number(&j, "n", m->n);
     if (dated)

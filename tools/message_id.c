@@ -2,6 +2,8 @@
 
 #include "archive/error.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static int parse_n(const char *text, uint64_t *out)
@@ -30,6 +32,11 @@ int message_id_parse(const char *text, struct message_id *out)
     memcpy(out->account, text, size);
     out->account[size] = '\0';
     return parse_n(slash + 1, &out->n);
+}
+
+void message_id_text(const char *account, uint64_t n, char out[MESSAGE_ID_TEXT_MAX])
+{
+    (void)snprintf(out, MESSAGE_ID_TEXT_MAX, "%s/%" PRIu64, account, n);
 }
 
 bool account_is_folder(const char *name)

@@ -49,9 +49,7 @@ static int hash_file(int fd, uint8_t out[SHA256_SIZE])
     return rc;
 }
 
-/* 0: there is nothing of this name; TARGET_PRESENT: the message; ERR_EXISTS: something
- * else. */
-static int look(int folder_fd, const char *name, const struct target_message *m)
+int new_file_look(int folder_fd, const char *name, const struct target_message *m)
 {
     struct stat st;
     uint8_t hash[SHA256_SIZE];
@@ -72,7 +70,7 @@ static int look(int folder_fd, const char *name, const struct target_message *m)
 
 int new_file_begin(struct new_file *f, const char *name, const struct target_message *m)
 {
-    int rc = look(f->place.final_fd, name, m);
+    int rc = new_file_look(f->place.final_fd, name, m);
     if (rc != 0)
         return rc;
     if (unlinkat(f->place.temp_fd, f->place.temp_name, 0) != 0 && errno != ENOENT)

@@ -26,6 +26,10 @@ int new_file_write(struct new_file *f, const uint8_t *data, size_t size);
 int new_file_commit(struct new_file *f);
 int new_file_cancel(struct new_file *f);
 
+/* What has this name: 0, nothing; TARGET_PRESENT, the message; ERR_EXISTS, something else;
+ * -errno. */
+int new_file_look(int folder_fd, const char *name, const struct target_message *m);
+
 /* Give a finished file its final name: 0; ERR_EXISTS if anything has that name; -errno. */
 int new_file_rename(int from_fd, const char *from, int to_fd, const char *to);
 

@@ -16,7 +16,7 @@ struct target {
     struct new_file file;
 };
 
-void eml_name(const struct target_message *m, char out[TARGET_NAME_MAX])
+static void eml_name(const struct target_message *m, char out[TARGET_NAME_MAX])
 {
     (void)snprintf(out, TARGET_NAME_MAX, "%" PRIu64 ".eml", m->n);
 }

@@ -1,30 +1,21 @@
 #include "archive/error.h"
 #include "tools/folders.h"
+#include "tools/maildir_names.h"
 #include "tools/new_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define TEMP_NAME "mailcask.partial"
-#define HASH_DIGITS 16
 
 struct target {
     int folder_fd; /* locked */
     int cur_fd, new_fd, tmp_fd;
+    struct maildir_flagged flagged;
     struct new_file file;
 };
-
-void maildir_name(const struct target_message *m, char out[TARGET_NAME_MAX])
-{
-    char hash[2 * SHA256_SIZE + 1];
-    hex_encode(m->sha256, sizeof(m->sha256), hash);
-    (void)snprintf(out, TARGET_NAME_MAX, "%010" PRIu64 ".%.*s.mailcask:2,S", m->n,
-                   HASH_DIGITS, hash);
-}
 
 static void close_fd(int fd)
 {
@@ -35,6 +26,7 @@ static void close_fd(int fd)
 static void maildir_close(struct target *t)
 {
     (void)new_file_cancel(&t->file);
+    maildir_flagged_free(&t->flagged);
     close_fd(t->tmp_fd);
     close_fd(t->new_fd);
     close_fd(t->cur_fd);
@@ -58,6 +50,8 @@ static int maildir_open(const char *path, struct target **out)
         rc = folder_open(t->folder_fd, "new", &t->new_fd);
     if (rc == 0)
         rc = folder_open(t->folder_fd, "cur", &t->cur_fd);
+    if (rc == 0)
+        rc = maildir_flagged_read(t->cur_fd, &t->flagged);
     if (rc != 0) {
         maildir_close(t);
         return rc;
@@ -72,6 +66,9 @@ static int maildir_begin(struct target *t, const struct target_message *m)
 {
     char name[TARGET_NAME_MAX];
     maildir_name(m, name);
+    const char *flagged = maildir_flagged_find(&t->flagged, name);
+    if (flagged != NULL && new_file_look(t->cur_fd, flagged, m) == TARGET_PRESENT)
+        return TARGET_PRESENT;
     return new_file_begin(&t->file, name, m);
 }
 

@@ -54,10 +54,6 @@ extern const struct target_kind target_eml;
 /* "maildir:DIR": the kind and the path behind the colon; NULL if it is none of them. */
 const struct target_kind *target_parse(const char *text, const char **out_path);
 
-/* File name of a message in a maildir's cur folder, the same at every restore: N first, so
- * that readers that sort names (Dovecot) keep the order of arrival. */
-#define TARGET_NAME_MAX 96
-void maildir_name(const struct target_message *m, char out[TARGET_NAME_MAX]);
-void eml_name(const struct target_message *m, char out[TARGET_NAME_MAX]);
+#define TARGET_NAME_MAX 96 /* a file name that a target gives, with its NUL */
 
 #endif

@@ -95,14 +95,14 @@ static void print_summary(struct output *out, const struct verify_summary *s, bo
 
 static int conclude(const struct verify_summary *s)
 {
+    /* A backup has no index: that is no fault of it. */
     if (!s->with_index)
-        say("there is no usable index, so the segments alone were checked: run `mailcask "
-            "reindex`");
+        say("there is no usable index, so the segments alone were checked; `mailcask "
+            "reindex` "
+            "makes one");
     else if (s->index_differences > 0)
         say("the index differs from the segments: run `mailcask reindex`");
-    if (verify_found_damage(s))
-        return EXIT_DAMAGE;
-    return s->with_index && s->index_differences == 0 ? EXIT_DONE : EXIT_PART;
+    return verify_found_damage(s) ? EXIT_DAMAGE : EXIT_DONE;
 }
 
 static int run_verify(const struct options *o, struct output *out)
@@ -140,9 +140,8 @@ const struct command command_verify = {
              "read-only copy.\n\n"
              "With --quick: structure and checksums, nothing is decompressed.",
     .statuses = "0  all is well\n"
-                "1  the segments are sound, but the index is missing or differs from them\n"
                 "2  usage, or no archive there\n"
-                "3  damage was found\n"
+                "3  damage was found, or the index differs from the segments\n"
                 "4  could not run",
     .example = "mailcask verify --archive /var/lib/mailcask",
     .options = OPTION_BIT(OPTION_QUICK),

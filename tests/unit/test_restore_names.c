@@ -1,5 +1,5 @@
 #include "archive/error.h"
-#include "tools/exits.h"
+#include "tools/maildir_names.h"
 #include "tools/message_id.h"
 #include "tools/open.h"
 #include "tools/target.h"
@@ -80,8 +80,6 @@ static void names_are_the_same_at_every_restore_and_sort_by_n(void **state)
     char name[TARGET_NAME_MAX];
     maildir_name(&m, name);
     assert_string_equal(name, "0000000017.a0a1a2a3a4a5a6a7.mailcask:2,S");
-    eml_name(&m, name);
-    assert_string_equal(name, "17.eml");
     m.n = UINT64_MAX;
     maildir_name(&m, name);
     assert_string_equal(name, "18446744073709551615.a0a1a2a3a4a5a6a7.mailcask:2,S");
@@ -217,6 +215,31 @@ static void an_equal_message_is_skipped(void **state)
     target_maildir.close(t);
 }
 
+static void a_message_whose_flags_were_changed_is_known_again(void **state)
+{
+    struct folder *f = *state;
+    static const char *const flags[] = {":2,RS", ",S=5:2,", ""};
+    struct target *t = NULL;
+    char path[PATH_TEXT_MAX];
+    char changed[PATH_TEXT_MAX + 16];
+    assert_int_equal(target_maildir.open(f->inner, &t), 0);
+    assert_int_equal(give(&target_maildir, t, "hello"), 0);
+    target_maildir.close(t);
+    message_path(f, "hello", path);
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(changed, sizeof(changed), "%.*s%s",
+                       (int)(strlen(path) - strlen(":2,S")), path, flags[i]);
+        assert_int_equal(rename(path, changed), 0);
+        assert_int_equal(target_maildir.open(f->inner, &t), 0);
+        assert_int_equal(give(&target_maildir, t, "hello"), TARGET_PRESENT);
+        assert_int_equal(give(&target_maildir, t, "other"), 0);
+        target_maildir.close(t);
+        assert_int_equal(rename(changed, path), 0);
+        message_path(f, "other", changed);
+        assert_int_equal(unlink(changed), 0);
+    }
+}
+
 static void a_file_that_differs_is_never_overwritten(void **state)
 {
     struct folder *f = *state;
@@ -317,6 +340,7 @@ int main(void)
         cmocka_unit_test(the_line_to_use_can_be_pasted),
         IN_FOLDER(a_maildir_message_is_seen_dated_and_private),
         IN_FOLDER(an_equal_message_is_skipped),
+        IN_FOLDER(a_message_whose_flags_were_changed_is_known_again),
         IN_FOLDER(a_file_that_differs_is_never_overwritten),
         IN_FOLDER(a_name_taken_while_the_message_is_written_is_not_taken_back),
         IN_FOLDER(folders_and_links_in_the_way_are_reported),
