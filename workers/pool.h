@@ -1,0 +1,126 @@
+/* All that is behind a fetch: worker threads with their sessions, the archive writer's
+ * thread, the resolver's, and one memory budget. The daemon submits a job for a maildrop
+ * and is told how its session ended. */
+#ifndef MAILCASK_WORKERS_POOL_H
+#define MAILCASK_WORKERS_POOL_H
+
+#include "archive/archive.h"
+#include "workers/loop.h"
+#include "workers/outcome.h"
+#include "workers/pop3.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define POOL_WORKERS_MAX 256u
+#define POOL_SESSIONS_DEFAULT 4096u /* of one worker */
+#define POOL_TEXT_SIZE 1024
+#define POOL_ADDRESS_SIZE 64
+
+struct pool;
+
+/* What one session with a maildrop learns for the next. Zeroed: nothing. */
+struct pool_marks {
+    struct pop3_memory pop3; /* no_capa and window_one are the server's, the rest the
+                                mailbox's */
+    /* A message that broke its session (Q21, Q23, Q29), and how many times in a row: after
+     * POOL_TROUBLE_MAX it is quarantined. 0: none. */
+    uint64_t trouble; /* checksum of its UIDL and listed size */
+    unsigned trouble_count;
+};
+
+#define POOL_TROUBLE_MAX 3u
+
+/* One session to be held. Everything is copied; the password is wiped once it is used. */
+struct pool_job {
+    const char *account; /* its name in the archive, 1..NAME_SIZE_MAX bytes */
+    const char *host;    /* name or address, 1..NAME_SIZE_MAX bytes */
+    uint16_t port;
+    bool implicit_tls;          /* false: STLS, which is then required */
+    const char *ca_file;        /* NULL: the system's; see struct tls_policy */
+    const uint8_t *fingerprint; /* NULL, or 32 bytes */
+    const char *login;          /* 1..NAME_SIZE_MAX bytes */
+    const char *password;
+    struct pool_marks marks;
+    const struct pop3_limits *limits; /* NULL: pop3_limits_default */
+    void *tag;                        /* the caller's, comes back with the result */
+};
+
+struct pool_counts {
+    uint64_t listed; /* messages, by STAT; SIZE_UNKNOWN: it never got that far */
+    uint64_t listed_bytes;
+    uint64_t known;        /* archived before */
+    uint64_t fetched;      /* archived now */
+    uint64_t deduplicated; /* known by content: only its UIDL is new */
+    uint64_t healed;       /* damaged copies replaced */
+    uint64_t refused;      /* -ERR to RETR */
+    uint64_t quarantined;  /* now */
+    uint64_t bytes;        /* of the bodies received */
+};
+
+/* Borrowed during the call of done(). */
+struct pool_result {
+    void *tag;
+    const struct outcome *outcome; /* `more` included */
+    bool stopped;                  /* ended by pool_stop() */
+    struct pool_counts counts;
+    struct pool_marks marks; /* to go into the mailbox's next job */
+    const char *address;     /* "192.0.2.1:995"; "": never connected */
+    const char *tls;         /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "": no TLS */
+    uint64_t round_trips;
+};
+
+struct pool_config {
+    /* Opened with ARCHIVE_WRITE; must outlive the pool. Nobody else may append to it. */
+    struct archive *archive;
+    unsigned workers;      /* 0: one a core */
+    unsigned sessions_max; /* of one worker at once; 0: POOL_SESSIONS_DEFAULT */
+    enum loop_backend backend;
+    uint64_t max_memory; /* bytes; see workers/budget.h */
+    /* A session has ended: everything it fetched is on disk, or lost with its outcome
+     * saying so. Called from a worker's thread; must not block, and may call
+     * pool_submit(). */
+    void (*done)(void *arg, const struct pool_result *result);
+    void *arg;
+};
+
+/* Returns 0; -EINVAL; -ENOMEM; what the system says about threads and loops; ERR_INDEX. */
+int pool_create(const struct pool_config *config, struct pool **out_pool);
+
+/* From any thread. The caller sees to it that an account has one job at a time. Returns 0,
+ * and done() will be called once; or -EINVAL (a name is empty), ERR_TOO_LARGE, ERR_SYNTAX
+ * (CR or LF in a credential), -ENOMEM, -EAGAIN (all workers are full), ERR_STOPPED: then it
+ * is not called. */
+int pool_submit(struct pool *pool, const struct pool_job *job);
+
+/* End every session: nothing further is fetched, messages that are whole are flushed and
+ * committed, connections dropped without QUIT. All results have been delivered and all
+ * threads but the resolver's have ended when it returns. Takes as long as the disk needs.
+ * Not from done(). */
+void pool_stop(struct pool *pool);
+
+/* Stops it first. May wait for a name look-up that is under way. NULL is allowed. */
+void pool_destroy(struct pool *pool);
+
+/* The failure that stopped the archive's writer, 0 if none; out_text: one sentence. Nothing
+ * more can be archived until the pool is destroyed and the archive opened anew. */
+int pool_failure(const struct pool *pool, char out_text[POOL_TEXT_SIZE]);
+
+struct pool_progress {
+    uint64_t messages;       /* taken in whole */
+    uint64_t received_bytes; /* from servers, TLS included */
+    uint64_t stored_bytes;   /* made durable in segments */
+    uint64_t commits;        /* one data sync each */
+    unsigned sessions;       /* submitted, not ended */
+    uint64_t memory;         /* of the budget in use */
+    uint64_t memory_peak;
+};
+
+/* From any thread, at any time; the numbers are each right, not all of one moment. */
+void pool_progress(const struct pool *pool, struct pool_progress *out_progress);
+
+/* "io_uring", as loop_describe(); valid as long as the pool. */
+const char *pool_describe(const struct pool *pool);
+
+#endif

@@ -1,0 +1,285 @@
+#include "workers/writer.h"
+
+#include "archive/error.h"
+#include "archive/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* How often the age of the open segment is looked at while nothing else happens. */
+#define AGE_CHECK_MS 60000
+
+STAILQ_HEAD(items, writer_item);
+
+/* The mutex guards queue and stopping; what follows `group` is the thread's alone, but for
+ * the atomics. Invariant: an item is in queue, in group, or its owner's. */
+struct writer {
+    struct archive *archive;
+    struct budget *budget;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t work;
+    struct items queue;
+    bool stopping;
+
+    struct items group; /* appended, not yet committed */
+    uint64_t group_began_ms;
+    uint64_t group_bytes;
+    bool group_urgent;
+    uint64_t age_checked_ms;
+
+    _Atomic int failure;
+    _Atomic uint64_t commits;
+    _Atomic uint64_t stored_bytes;
+};
+
+static uint64_t clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void fail(struct writer *w, int err)
+{
+    int failure = store_failure(w->archive);
+    if (atomic_load(&w->failure) == 0)
+        atomic_store(&w->failure, failure != 0 ? failure : err);
+}
+
+static void finish(struct writer *w, struct writer_item *item)
+{
+    if (item->err == 0)
+        item->err = atomic_load(&w->failure);
+    if (item->memory > 0)
+        budget_return(w->budget, item->memory);
+    item->done(item);
+}
+
+/* Everything in the group becomes durable, or is refused. */
+static void commit(struct writer *w)
+{
+    struct items group = STAILQ_HEAD_INITIALIZER(group);
+    struct writer_item *item;
+    if (STAILQ_EMPTY(&w->group))
+        return;
+    if (atomic_load(&w->failure) == 0) {
+        int err = store_commit(w->archive);
+        if (err != 0)
+            fail(w, err);
+        else
+            atomic_fetch_add(&w->stored_bytes, w->group_bytes);
+    }
+    atomic_store(&w->commits, store_commits(w->archive));
+    w->group_urgent = false;
+    w->group_bytes = 0;
+    STAILQ_CONCAT(&group, &w->group);
+    while ((item = STAILQ_FIRST(&group)) != NULL) {
+        STAILQ_REMOVE_HEAD(&group, link);
+        finish(w, item);
+    }
+}
+
+static void append_record(struct writer *w, struct writer_item *item)
+{
+    struct record *record = item->record;
+    item->record = NULL;
+    uint64_t size = record_size(&record->header);
+    int err = store_append(w->archive, record);
+    if (err != 0)
+        fail(w, err);
+    else
+        w->group_bytes += size;
+}
+
+static void find_origin(struct writer *w, struct writer_item *item)
+{
+    int err = store_origin(w->archive, item->name, item->host, item->login, &item->account,
+                           &item->source);
+    if (err == ERR_TOO_LARGE)
+        item->err = err; /* the name's fault, not the store's */
+    else if (err != 0)
+        fail(w, err);
+}
+
+static void refuse(struct writer_item *item)
+{
+    record_destroy(item->record);
+    item->record = NULL;
+}
+
+static void take_in(struct writer *w, struct writer_item *item)
+{
+    item->err = 0;
+    if (STAILQ_EMPTY(&w->group))
+        w->group_began_ms = clock_ms();
+    STAILQ_INSERT_TAIL(&w->group, item, link);
+    w->group_urgent |= item->urgent;
+    if (atomic_load(&w->failure) != 0) {
+        refuse(item);
+        return;
+    }
+    switch (item->kind) {
+    case WRITER_RECORD:
+        append_record(w, item);
+        break;
+    case WRITER_ORIGIN:
+        find_origin(w, item);
+        break;
+    case WRITER_BARRIER:
+        break;
+    }
+}
+
+static bool group_is_due(const struct writer *w)
+{
+    return !STAILQ_EMPTY(&w->group) &&
+           (w->group_bytes >= WRITER_GROUP_BYTES || atomic_load(&w->failure) != 0 ||
+            clock_ms() >= w->group_began_ms + WRITER_GROUP_MS);
+}
+
+static void work_off(struct writer *w, struct items *items)
+{
+    struct writer_item *item;
+    while ((item = STAILQ_FIRST(items)) != NULL) {
+        STAILQ_REMOVE_HEAD(items, link);
+        take_in(w, item);
+        if (group_is_due(w))
+            commit(w);
+    }
+}
+
+/* Nothing is queued and nothing waits for a commit. */
+static void seal_if_old(struct writer *w)
+{
+    int64_t created_us = store_segment_created(w->archive);
+    w->age_checked_ms = clock_ms();
+    if (created_us == 0 || atomic_load(&w->failure) != 0)
+        return;
+    int64_t age_s = (int64_t)time(NULL) - created_us / 1000000;
+    if (age_s < WRITER_SEGMENT_AGE_S)
+        return;
+    int err = store_seal(w->archive);
+    if (err != 0)
+        fail(w, err);
+}
+
+static void wait_until(struct writer *w, uint64_t ms)
+{
+    struct timespec until = {.tv_sec = (time_t)(ms / 1000),
+                             .tv_nsec = (long)(ms % 1000) * 1000000};
+    pthread_cond_timedwait(&w->work, &w->mutex, &until);
+}
+
+/* Wait, with the mutex held, until something is queued or due. */
+static void wait_for_work(struct writer *w)
+{
+    while (STAILQ_EMPTY(&w->queue) && !w->stopping) {
+        uint64_t now = clock_ms(), until = w->age_checked_ms + AGE_CHECK_MS;
+        if (!STAILQ_EMPTY(&w->group))
+            until = w->group_urgent ? now : w->group_began_ms + WRITER_GROUP_MS;
+        if (now >= until)
+            return;
+        wait_until(w, until);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct writer *w = arg;
+    pthread_mutex_lock(&w->mutex);
+    for (;;) {
+        struct items items = STAILQ_HEAD_INITIALIZER(items);
+        wait_for_work(w);
+        bool quiet = STAILQ_EMPTY(&w->queue);
+        bool over = quiet && w->stopping;
+        STAILQ_CONCAT(&items, &w->queue);
+        pthread_mutex_unlock(&w->mutex);
+        work_off(w, &items);
+        if (quiet && STAILQ_EMPTY(&w->group))
+            seal_if_old(w);
+        else if (quiet)
+            commit(w);
+        if (over)
+            return NULL;
+        pthread_mutex_lock(&w->mutex);
+    }
+}
+
+static int start(struct writer *w)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->work, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&w->mutex, NULL);
+    return -pthread_create(&w->thread, NULL, run, w);
+}
+
+static void release(struct writer *w)
+{
+    pthread_cond_destroy(&w->work);
+    pthread_mutex_destroy(&w->mutex);
+    free(w);
+}
+
+int writer_create(struct archive *archive, struct budget *budget,
+                  struct writer **out_writer)
+{
+    struct writer *w = calloc(1, sizeof(*w));
+    if (w == NULL)
+        return -ENOMEM;
+    w->archive = archive;
+    w->budget = budget;
+    w->age_checked_ms = clock_ms();
+    STAILQ_INIT(&w->queue);
+    STAILQ_INIT(&w->group);
+    int err = start(w);
+    if (err != 0) {
+        release(w);
+        return err;
+    }
+    *out_writer = w;
+    return 0;
+}
+
+void writer_destroy(struct writer *w)
+{
+    if (w == NULL)
+        return;
+    pthread_mutex_lock(&w->mutex);
+    w->stopping = true;
+    pthread_cond_signal(&w->work);
+    pthread_mutex_unlock(&w->mutex);
+    pthread_join(w->thread, NULL);
+    release(w);
+}
+
+void writer_submit(struct writer *w, struct writer_item *item)
+{
+    pthread_mutex_lock(&w->mutex);
+    assert(!w->stopping);
+    STAILQ_INSERT_TAIL(&w->queue, item, link);
+    pthread_cond_signal(&w->work);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+int writer_failure(const struct writer *w)
+{
+    return atomic_load(&w->failure);
+}
+
+uint64_t writer_commits(const struct writer *w)
+{
+    return atomic_load(&w->commits);
+}
+
+uint64_t writer_stored_bytes(const struct writer *w)
+{
+    return atomic_load(&w->stored_bytes);
+}
