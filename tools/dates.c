@@ -88,13 +88,14 @@ bool time_text_utc(int64_t time_s, char out[TIME_TEXT_MAX])
 bool time_text_mbox(int64_t time_s, char out[TIME_TEXT_MAX])
 {
     /* Not strftime: its names follow the locale, the From_ line's do not. */
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct tm tm;
     if (!utc(time_s, 1, &tm))
         return false;
-    (void)snprintf(out, TIME_TEXT_MAX, "%.3s %.3s %2d %02d:%02d:%02d %d",
-                   days + 3 * tm.tm_wday, months + 3 * tm.tm_mon, tm.tm_mday, tm.tm_hour,
-                   tm.tm_min, tm.tm_sec, tm.tm_year + 1900);
+    (void)snprintf(out, TIME_TEXT_MAX, "%s %s %2d %02d:%02d:%02d %d", days[tm.tm_wday],
+                   months[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+                   tm.tm_year + 1900);
     return true;
 }

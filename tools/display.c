@@ -27,7 +27,7 @@ void display_destroy(struct display *d)
     g_mime_parser_options_free(d->options);
     buffer_free(&d->text);
     free(d);
-    g_mime_shutdown();
+    /* No g_mime_shutdown(): GMime cannot be set up again after it. */
 }
 
 /* GMime wants C strings: a NUL within the field becomes a space. NULL without memory. */

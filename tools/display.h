@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One a process: it sets GMime up and takes it down. One thread. */
+/* Sets GMime up for the process. One thread. */
 struct display;
 
 /* NULL when memory runs out. */
