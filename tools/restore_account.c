@@ -137,6 +137,7 @@ static void copy_all(struct copying *c)
         if (rc == ERR_NOT_FOUND)
             return;
         if (rc != 0 && (rc != ERR_DAMAGED || meta.n <= n)) {
+            progress_hide(&c->restore->progress);
             say("%s: %s", c->job->name, error_text(rc));
             note(c->restore, EXIT_CANNOT);
             return;

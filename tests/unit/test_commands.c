@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -446,6 +447,29 @@ static void what_is_not_there_does_not_keep_the_rest_back(void **state)
     assert_int_equal(run(w, &command_restore, "--all --id a/1 --to eml:@/o"), EXIT_USAGE);
 }
 
+static void an_interrupted_restore_leaves_no_half_file_and_can_go_on(void **state)
+{
+    struct world *w = *state;
+    static const char *const lines[] = {
+        "--account alice@x.example --to eml:@/eml",
+        "--account alice@x.example --to mbox:@/mbox",
+    };
+    sigset_t set;
+    assert_int_equal(sigemptyset(&set), 0);
+    assert_int_equal(sigaddset(&set, SIGINT), 0);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(raise(SIGINT), 0);
+        assert_int_equal(run(w, &command_restore, lines[i]), EXIT_PART);
+        assert_int_equal(sigtimedwait(&set, NULL, &(struct timespec){0}), SIGINT);
+        assert_null(content(w, "eml/1.eml"));
+        assert_null(content(w, "mbox"));
+        assert_null(content(w, "mbox.partial"));
+    }
+    assert_int_equal(run(w, &command_restore, lines[0]), EXIT_DONE);
+    assert_content(w, "eml/1.eml", messages[0]);
+}
+
 static void verify_finds_damage_and_reindex_brings_the_index_back(void **state)
 {
     struct world *w = *state;
@@ -503,6 +527,7 @@ int main(void)
         IN_WORLD(an_mbox_quotes_from_lines),
         IN_WORLD(damage_is_named_and_the_rest_is_restored),
         IN_WORLD(what_is_not_there_does_not_keep_the_rest_back),
+        IN_WORLD(an_interrupted_restore_leaves_no_half_file_and_can_go_on),
         IN_WORLD(verify_finds_damage_and_reindex_brings_the_index_back),
         IN_WORLD(reindex_waits_for_nobody),
         IN_WORLD(init_takes_only_a_new_or_empty_folder),

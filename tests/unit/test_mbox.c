@@ -266,7 +266,7 @@ static void a_restore_that_ends_early_leaves_nothing(void **state)
     assert_int_equal(access(f->partial, F_OK), -1);
 }
 
-static void a_symbolic_link_is_never_written_through(void **state)
+static void a_link_is_never_written_through(void **state)
 {
     struct folder *f = *state;
     char victim[96];
@@ -275,6 +275,9 @@ static void a_symbolic_link_is_never_written_through(void **state)
     assert_int_equal(write_mbox(victim, "v\n"), 0);
     assert_int_equal(symlink(victim, f->partial), 0);
     assert_int_not_equal(target_mbox.open(f->file, &t), 0);
+    assert_int_equal(unlink(f->partial), 0);
+    assert_int_equal(link(victim, f->partial), 0);
+    assert_int_equal(target_mbox.open(f->file, &t), ERR_LOCKED);
     assert_int_equal(unlink(f->partial), 0);
     assert_int_equal(symlink(victim, f->file), 0);
     assert_int_equal(write_mbox(f->file, "v\n"), ERR_EXISTS);
@@ -297,7 +300,7 @@ int main(void)
         IN_FOLDER(two_restores_into_one_mbox_are_refused),
         IN_FOLDER(a_cancelled_message_leaves_no_trace),
         IN_FOLDER(a_restore_that_ends_early_leaves_nothing),
-        IN_FOLDER(a_symbolic_link_is_never_written_through),
+        IN_FOLDER(a_link_is_never_written_through),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
