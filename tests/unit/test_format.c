@@ -165,7 +165,8 @@ static void the_document_shows_the_golden_segment(void **state)
         if (sscanf(line, "%8x %n", &offset, &used) != 1 || used < 10)
             continue;
         assert_int_equal(offset, shown);
-        for (const char *at = line + used; isxdigit(at[0]) && isxdigit(at[1]); at += 3) {
+        for (const char *at = line + used;
+             at[-1] == ' ' && isxdigit(at[0]) && isxdigit(at[1]); at += 3) {
             sscanf(at, "%2x", &byte);
             assert_true(shown < golden.size);
             if (golden.data[shown] != byte)
