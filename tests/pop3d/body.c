@@ -55,7 +55,8 @@ static void end_line(struct body *body)
         body->lines_left--;
     if (!body->in_header && body->lines_left == 0)
         body->finished = true;
-    body->at_line_start = true;
+    /* To RFC 1939 a bare LF ends no line, and a client takes no dot out behind one. */
+    body->at_line_start = body->after_cr;
     body->first_line = false;
     body->after_cr = false;
     body->line_blank = true;
