@@ -53,6 +53,18 @@ bool verify_bit(const struct buffer *bits, uint64_t n)
     return n / 8 < bits->size && (bits->data[n / 8] >> n % 8 & 1) != 0;
 }
 
+/* By the index, else by the records met so far, else its number. */
+static void account_name(const struct verifier *v, uint32_t number,
+                         char out[NAME_SIZE_MAX + 1])
+{
+    archive_account_name(v->archive, number, out);
+    if (out[0] != '#' || number >= v->accounts_count || v->accounts[number].name.size == 0)
+        return;
+    const struct buffer *name = &v->accounts[number].name;
+    memcpy(out, name->data, name->size);
+    out[name->size] = '\0';
+}
+
 static void report(struct verifier *v, const struct finding *found)
 {
     char name[NAME_SIZE_MAX + 1];
@@ -66,7 +78,7 @@ static void report(struct verifier *v, const struct finding *found)
     };
     (*counts[f->kind])++;
     if (f->account_number != 0) {
-        archive_account_name(v->archive, f->account_number, name);
+        account_name(v, f->account_number, name);
         f->account = name;
     }
     if (v->options->report != NULL)
@@ -313,6 +325,7 @@ static void free_verifier(struct verifier *v)
 {
     struct open_stream s;
     for (size_t i = 0; i < v->accounts_count; i++) {
+        buffer_free(&v->accounts[i].name);
         buffer_free(&v->accounts[i].valid);
         buffer_free(&v->accounts[i].placed);
         buffer_free(&v->accounts[i].broken);

@@ -15,6 +15,7 @@ struct sharing {
 
 struct checked_account {
     bool known;            /* it occurs in the archive */
+    struct buffer name;    /* by its ACCOUNT record; empty: not met */
     struct buffer valid;   /* a bit for each N with a sound copy */
     struct buffer placed;  /* of these, where the index has it */
     struct buffer broken;  /* N of ENDs whose stream is broken: u64 each */

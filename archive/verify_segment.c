@@ -212,6 +212,16 @@ static void check_lost(struct verifier *v)
         v->err = -ENOMEM;
 }
 
+static void note_name(struct verifier *v)
+{
+    struct account_meta m;
+    if (account_meta_decode(span_of(v->view.meta.data, v->view.meta.size), &m) != 0)
+        return;
+    struct checked_account *account = verify_account(v, m.number);
+    if (account != NULL && account->name.size == 0)
+        buffer_put(&account->name, m.name.data, m.name.size);
+}
+
 /* The record in v->view: header and meta are sound. */
 static int check_record(struct segment_check *c)
 {
@@ -230,6 +240,8 @@ static int check_record(struct segment_check *c)
         check_chunk(c, err == 0);
     else if (h->type == RECORD_LOST)
         check_lost(v);
+    else if (h->type == RECORD_ACCOUNT)
+        note_name(v);
     if (h->type == RECORD_SESSION || h->type == RECORD_QUARANTINE || h->type == RECORD_LOST)
         v->ledger_records++;
     verify_rows(v, c->file->header.id);

@@ -361,6 +361,14 @@ static void verify_works_without_an_index(void **state)
     assert_false(verify_found_damage(&s));
     assert_false(s.with_index);
     assert_int_equal(s.messages, ACCOUNTS * MESSAGES + 1);
+    char path[PATH_MAX];
+    struct stat st;
+    target_path(f, 1, path);
+    assert_int_equal(stat(path, &st), 0);
+    flip(path, st.st_size / 2, 0);
+    s = fixture_verify(f, false);
+    assert_int_equal(s.messages_hurt, MESSAGES);
+    assert_non_null(strstr(f->notes, "a@x/17 ")); /* by its name */
 }
 
 /* Damage that the operator has acknowledged is told, but no longer fails the check. */
