@@ -3,6 +3,9 @@ installed Dovecot), mailcask itself, an independent POP3 client, and readers of 
 
 A test is an executable tests/e2e/NAME.t that starts with
 
+    import sys
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, __file__.rsplit("/", 1)[0])
     from harness import *
 
 and ends with done(). Python 3.11, standard library only. Everything a test starts is ended, and
@@ -685,8 +688,8 @@ def fetch_curl(port, user, folder, password=PASSWORD, ca=None, count=None, numbe
                timeout=RUN_SECONDS):
     """Every message into folder/N by one curl on one connection, and the list of paths: a second
     opinion on fetch_all(), not the reference. curl 7.88 changes a message whose first line has an
-    unstuffed dot (".x" becomes "\\rx"), waits for ever behind a first line ".", and ends with success
-    when the connection is closed within a body."""
+    unstuffed dot (".x" becomes "\\rx"), writes CRLF for an empty one, waits for ever behind a first
+    line ".", and ends with success when the connection is closed within a body."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if numbers is None:

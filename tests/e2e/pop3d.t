@@ -4,6 +4,7 @@
 import poplib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from harness import *
 

@@ -142,16 +142,6 @@ static void put_text(FILE *out, struct random *random, unsigned lines, const cha
     }
 }
 
-static char *sentence(struct random *random, unsigned words)
-{
-    char *text;
-    size_t size;
-    FILE *out = collect(&text, &size);
-    put_words(out, random, words);
-    fclose(out);
-    return text;
-}
-
 static const char base64_letters[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -253,7 +243,11 @@ static void put_date(FILE *out, time_t date)
 
 static void put_subject(struct mail *mail, const char *prefix)
 {
-    char *text = sentence(&mail->random, 2 + below(&mail->random, 6));
+    char *text;
+    size_t size;
+    FILE *out = collect(&text, &size);
+    put_words(out, &mail->random, 2 + below(&mail->random, 6));
+    fclose(out);
     fprintf(mail->out, "Subject: %s", prefix);
     put_header_text(mail->out, text);
     fputs("\r\n", mail->out);
@@ -433,14 +427,6 @@ static void put_attachment(struct mail *mail)
 
 static void put_message(struct mail *mail);
 
-static void put_forwarded(struct mail *mail)
-{
-    fputs("Content-Type: message/rfc822\r\nContent-Disposition: inline\r\n\r\n", mail->out);
-    mail->date -= 3600 + (time_t)below(&mail->random, 86400);
-    mail->forwards++;
-    put_message(mail);
-}
-
 static void put_mixed(struct mail *mail, bool forwards)
 {
     char boundary[40];
@@ -454,8 +440,13 @@ static void put_mixed(struct mail *mail, bool forwards)
         put_attachment(mail);
     }
     if (forwards) {
-        fprintf(mail->out, "\r\n--%s\r\n", boundary);
-        put_forwarded(mail);
+        fprintf(mail->out,
+                "\r\n--%s\r\nContent-Type: message/rfc822\r\n"
+                "Content-Disposition: inline\r\n\r\n",
+                boundary);
+        mail->date -= 3600 + (time_t)below(&mail->random, 86400);
+        mail->forwards++;
+        put_message(mail);
     }
     fprintf(mail->out, "\r\n--%s--\r\n", boundary);
 }
