@@ -9,7 +9,7 @@ VERSION := 0.1.0
 # What the program needs, and what its tests need on top (Debian's package names).
 DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-dev \
               libxxhash-dev libmodpbase64-dev libgmime-3.0-dev
-DEPS_DEMO  := openssl
+DEPS_DEMO  :=
 DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd
 DEPS_LINT  := clang clang-format clang-tidy
 
@@ -67,7 +67,7 @@ FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
 PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 
-.PHONY: all deps deps-test deps-demo deps-lint test demo bench bench-full check-asan check-tsan \
+.PHONY: all deps deps-test deps-demo deps-lint test demo bench check-asan check-tsan \
         fuzz lint fmt install clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
@@ -139,7 +139,7 @@ unit: test-programs ## run the unit tests only
 	$(Q)BUILD=$(BUILD) prove -j2 $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS))
 
 demo: deps-demo ## install what is missing, build, archive and restore some mail
-	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER)
+	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(BUILD)/tests/mailgen
 	$(Q)BUILD=$(BUILD) tests/demo
 
 check-asan: deps-test ## the tests under AddressSanitizer and UBSan
@@ -162,7 +162,7 @@ fuzz: deps-lint ## run each fuzzer for FUZZ_SECONDS (60)
 	$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(notdir $(FUZZ_BINS))
 
 bench: deps-test ## the benchmarks, a table
-	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(BENCH_BINS)
+	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(HELP_BINS) $(BENCH_BINS)
 	$(Q)BUILD=$(BUILD) bench/run
 
 SOURCES := $(wildcard archive/*.[ch] workers/*.[ch] daemon/*.[ch] tools/*.[ch] tests/*/*.[ch] bench/*.[ch])
