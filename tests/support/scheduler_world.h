@@ -1,0 +1,57 @@
+/* A configuration made by hand, and a scheduler over it that a test moves through time. */
+#ifndef MAILCASK_SUPPORT_SCHEDULER_WORLD_H
+#define MAILCASK_SUPPORT_SCHEDULER_WORLD_H
+
+#include "daemon/scheduler.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define START ((uint64_t)1000000)
+#define SECOND ((uint64_t)1000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define POLL (15 * MINUTE)
+#define SERVERS_MAX 4
+#define ACCOUNTS_MAX 64
+
+struct world {
+    struct config config;
+    struct config_server servers[SERVERS_MAX];
+    struct config_account accounts[ACCOUNTS_MAX];
+    char names[ACCOUNTS_MAX][16];
+    struct scheduler *s;
+};
+
+/* How sessions end. */
+extern const struct outcome ended_good;
+extern const struct outcome ended_more;
+extern const struct outcome ended_busy;
+extern const struct outcome ended_failed;
+extern const struct outcome ended_denied;
+extern const struct outcome ended_stale;
+extern const struct outcome ended_down;
+extern const struct outcome ended_distrusted;
+
+/* accounts spread over servers in turn: account i is on server i % servers, each with at
+ * most limit connections. */
+void world_make(struct world *w, uint32_t servers, uint32_t accounts, uint32_t limit);
+
+/* Make the scheduler; scheduler_free() it. */
+void world_start(struct world *w, enum scheduler_mode mode);
+
+/* The next account that is due, which there must be; and that there is none. */
+uint32_t world_take(struct world *w, uint64_t now);
+void world_take_nothing(struct world *w, uint64_t now);
+
+uint64_t world_due(const struct world *w, uint32_t account);
+enum scheduler_state world_state(const struct world *w, uint32_t account);
+
+/* By then the service's first time has come for everyone. */
+uint64_t world_after_spread(void);
+
+#endif
