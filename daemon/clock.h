@@ -1,0 +1,15 @@
+/* Milliseconds of CLOCK_MONOTONIC: never go back, mean nothing outside this boot. */
+#ifndef MAILCASK_DAEMON_CLOCK_H
+#define MAILCASK_DAEMON_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t clock_now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* The command line of mailcaskd: long options, as `--name value` or `--name=value`. */
+#ifndef MAILCASK_DAEMON_COMMAND_LINE_H
+#define MAILCASK_DAEMON_COMMAND_LINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define COMMAND_LINE_ERROR_SIZE 256
+
+struct command_line {
+    const char *config; /* NULL: not given */
+    bool once, check_config, help, version;
+    const char **accounts; /* each --account, in order */
+    size_t account_count;
+    char error[COMMAND_LINE_ERROR_SIZE]; /* one sentence, "" if there is nothing wrong */
+};
+
+/* Strings are borrowed from argv. 0; ERR_SYNTAX with `error` set (help and version count
+ * nevertheless); -ENOMEM. command_line_free() in any case. */
+int command_line_parse(struct command_line *line, int argc, char *const *argv);
+void command_line_free(struct command_line *line);
+
+/* The text of --help. */
+void command_line_help(FILE *out);
+
+#endif

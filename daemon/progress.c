@@ -1,0 +1,128 @@
+#include "daemon/progress.h"
+
+#include "archive/format.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RATE_AFTER_MS 1000 /* before that a rate is noise */
+
+void tally_add(struct tally *t, const struct pool_counts *counts, bool first)
+{
+    t->fetched += counts->fetched;
+    t->deduplicated += counts->deduplicated;
+    t->healed += counts->healed;
+    t->refused += counts->refused;
+    t->quarantined += counts->quarantined;
+    t->bytes += counts->bytes;
+    if (first)
+        t->known += counts->known;
+}
+
+void count_text(char out[COUNT_TEXT_SIZE], uint64_t count)
+{
+    char digits[COUNT_TEXT_SIZE];
+    int n = snprintf(digits, sizeof(digits), "%" PRIu64, count);
+    size_t used = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0)
+            out[used++] = ',';
+        out[used++] = digits[i];
+    }
+    out[used] = '\0';
+}
+
+void bytes_text(char out[BYTES_TEXT_SIZE], uint64_t bytes)
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    if (bytes < 1000) {
+        (void)snprintf(out, BYTES_TEXT_SIZE, "%" PRIu64 " byte%s", bytes,
+                       bytes == 1 ? "" : "s");
+        return;
+    }
+    size_t unit = 0;
+    uint64_t one = 1000; /* bytes */
+    /* 999,950 and more would be shown as 1000.0. */
+    while (unit + 1 < sizeof(units) / sizeof(units[0]) && bytes / one >= 999 &&
+           bytes - one * 999 >= one / 20 * 19) {
+        one *= 1000;
+        unit++;
+    }
+    uint64_t whole = bytes / one, tenths = (bytes % one + one / 20) / (one / 10);
+    if (tenths == 10) {
+        whole++;
+        tenths = 0;
+    }
+    (void)snprintf(out, BYTES_TEXT_SIZE, "%" PRIu64 ".%" PRIu64 " %s", whole, tenths,
+                   units[unit]);
+}
+
+/* A text that is put together piece by piece, cut at its end. */
+struct pieces {
+    char *out;
+    size_t used;
+};
+
+static void add(struct pieces *p, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void add(struct pieces *p, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(p->out + p->used, PROGRESS_TEXT_SIZE - p->used, format, args);
+    va_end(args);
+    if (n > 0)
+        p->used += (size_t)n;
+    if (p->used >= PROGRESS_TEXT_SIZE)
+        p->used = PROGRESS_TEXT_SIZE - 1;
+}
+
+/* ", 12 refused", nothing if there is none. */
+static void add_some(struct pieces *p, uint64_t count, const char *what)
+{
+    char text[COUNT_TEXT_SIZE];
+    if (count == 0)
+        return;
+    count_text(text, count);
+    add(p, ", %s %s", text, what);
+}
+
+void progress_text(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
+                   uint64_t bytes, uint64_t elapsed_ms)
+{
+    char done[COUNT_TEXT_SIZE], all[COUNT_TEXT_SIZE], some[COUNT_TEXT_SIZE],
+        size[BYTES_TEXT_SIZE];
+    struct pieces p = {.out = out};
+    count_text(done, t->complete + t->failed);
+    count_text(all, t->accounts);
+    count_text(some, messages);
+    bytes_text(size, bytes);
+    add(&p, "%s of %s accounts, %s messages, %s", done, all, some, size);
+    if (elapsed_ms >= RATE_AFTER_MS) {
+        bytes_text(size, (uint64_t)((double)bytes * 1000.0 / (double)elapsed_ms));
+        add(&p, ", %s/s", size);
+    }
+    add_some(&p, t->failed, "failed");
+}
+
+void progress_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t)
+{
+    char complete[COUNT_TEXT_SIZE], all[COUNT_TEXT_SIZE], fetched[COUNT_TEXT_SIZE],
+        known[COUNT_TEXT_SIZE], size[BYTES_TEXT_SIZE];
+    struct pieces p = {.out = out};
+    count_text(complete, t->complete);
+    count_text(all, t->accounts);
+    count_text(fetched, t->fetched);
+    count_text(known, t->known);
+    bytes_text(size, t->bytes);
+    add(&p, "%s of %s account%s complete, %s message%s archived (%s), %s known", complete,
+        all, t->accounts == 1 ? "" : "s", fetched, t->fetched == 1 ? "" : "s", size, known);
+    add_some(&p, t->deduplicated, "known by content");
+    add_some(&p, t->healed, "damaged copies replaced");
+    add_some(&p, t->refused, "refused by the server");
+    add_some(&p, t->quarantined, "quarantined");
+    add_some(&p, t->accounts - t->complete - t->failed, "accounts not tried to the end");
+}

@@ -1,0 +1,43 @@
+/* How far one pass over the accounts is, and what came of it, in words. Counts only: no
+ * clock, no terminal. */
+#ifndef MAILCASK_DAEMON_PROGRESS_H
+#define MAILCASK_DAEMON_PROGRESS_H
+
+#include "workers/pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROGRESS_TEXT_SIZE 512
+#define COUNT_TEXT_SIZE 32
+#define BYTES_TEXT_SIZE 32
+
+struct tally {
+    uint64_t accounts; /* to be tried */
+    uint64_t complete; /* all that was listed is archived */
+    uint64_t failed;   /* tried and not complete; the others were not tried to the end */
+    uint64_t fetched, deduplicated, healed, refused, quarantined, known; /* messages */
+    uint64_t bytes; /* of the bodies received */
+};
+
+/* Take in a session. first: of this account in this pass, with a listing; what later ones
+ * know includes what the first has fetched. */
+void tally_add(struct tally *t, const struct pool_counts *counts, bool first);
+
+/* "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed". messages and bytes are
+ * those of the moment, sessions under way included. */
+void progress_text(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
+                   uint64_t bytes, uint64_t elapsed_ms);
+
+/* "3 of 4 accounts complete, 1,234 messages archived (56.7 MB), 12 known", and what else
+ * there is to tell. */
+void progress_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t);
+
+/* "1,234,567" */
+void count_text(char out[COUNT_TEXT_SIZE], uint64_t count);
+
+/* "999 bytes", "1.0 kB", "56.7 MB": powers of 1000, rounded to nearest. */
+void bytes_text(char out[BYTES_TEXT_SIZE], uint64_t bytes);
+
+#endif
