@@ -1,0 +1,217 @@
+#include "daemon/once.h"
+
+#include "archive/error.h"
+#include "archive/format.h"
+#include "daemon/clock.h"
+#include "daemon/config_keys.h"
+#include "daemon/exits.h"
+#include "daemon/progress.h"
+#include "daemon/rounds.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DRAW_INTERVAL_MS 200
+#define NEAR_NAME_MAX 3 /* letters that an account meant may differ by */
+
+struct account_state {
+    bool listed; /* a session of it has seen a listing */
+    bool spoilt; /* a message failed: later sessions do not make that good */
+};
+
+struct once {
+    const struct once_config *how;
+    struct rounds rounds;
+    bool *selected;                 /* NULL: all */
+    struct account_state *accounts; /* as in the configuration */
+    struct tally tally;
+    uint64_t began_ms, drawn_ms;
+};
+
+/* The account that was most likely meant, or NULL. */
+static const char *near_account(const struct config *config, const char *name)
+{
+    const char *near = NULL;
+    size_t best = NEAR_NAME_MAX + 1;
+    for (size_t i = 0; i < config->account_count; i++) {
+        const char *other = config->accounts[i].name;
+        size_t distance = config_word_distance(name, other, NEAR_NAME_MAX);
+        if (distance < best && distance * 2 <= strlen(other)) {
+            best = distance;
+            near = other;
+        }
+    }
+    return near;
+}
+
+static int say_unknown(const struct once_config *how, const char *name)
+{
+    const char *near = near_account(how->config, name);
+    if (near != NULL)
+        log_line(how->log, "mailcaskd: unknown account '%s'; did you mean '%s'?", name,
+                 near);
+    else
+        log_line(how->log,
+                 "mailcaskd: unknown account '%s'; it must be one of the configuration's",
+                 name);
+    return ERR_NOT_FOUND;
+}
+
+/* 0, -ENOMEM, or ERR_NOT_FOUND, which was said. */
+static int select_accounts(struct once *o)
+{
+    const struct once_config *how = o->how;
+    const struct config *config = how->config;
+    o->tally.accounts = config->account_count;
+    if (how->name_count == 0)
+        return 0;
+    o->selected = calloc(config->account_count + 1, sizeof(*o->selected));
+    if (o->selected == NULL)
+        return -ENOMEM;
+    o->tally.accounts = 0;
+    for (size_t i = 0; i < how->name_count; i++) {
+        const struct config_account *account = config_find_account(config, how->names[i]);
+        if (account == NULL)
+            return say_unknown(how, how->names[i]);
+        size_t index = (size_t)(account - config->accounts);
+        o->tally.accounts += !o->selected[index];
+        o->selected[index] = true;
+    }
+    return 0;
+}
+
+static void say_failure(const struct once *o, const struct session_end *end)
+{
+    char text[ROUNDS_SENTENCE_SIZE];
+    rounds_sentence(&o->rounds, end, text);
+    log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name, text);
+}
+
+/* A session that failed and is tried again is not told, unless a message was lost to it. */
+static void judge(struct once *o, const struct session_end *end)
+{
+    struct account_state *state = &o->accounts[end->account];
+    uint64_t due_ms = 0;
+    uint32_t failures = 0;
+    bool last = scheduler_status(o->rounds.scheduler, end->account, &due_ms, &failures) ==
+                SCHEDULER_FINISHED;
+    bool failed = end->outcome.scope != SCOPE_NONE;
+    bool listed = end->counts.listed != SIZE_UNKNOWN && end->held;
+    tally_add(&o->tally, &end->counts, listed && !state->listed);
+    state->listed |= listed;
+    if (end->stopped)
+        return;
+    if (failed && (last || end->outcome.scope == SCOPE_MESSAGE))
+        say_failure(o, end);
+    state->spoilt |= end->outcome.scope == SCOPE_MESSAGE;
+    if (!last)
+        return;
+    if (failed || state->spoilt)
+        o->tally.failed++;
+    else
+        o->tally.complete++;
+}
+
+static void take_ends(struct once *o, bool archive_failed)
+{
+    struct session_end end;
+    while (rounds_take(&o->rounds, &end)) {
+        if (archive_failed && end.outcome.scope == SCOPE_PROCESS)
+            end.stopped = true; /* said once, not by each session */
+        judge(o, &end);
+    }
+}
+
+static void draw(struct once *o)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (!o->how->log->terminal || now_ms - o->drawn_ms < DRAW_INTERVAL_MS)
+        return;
+    o->drawn_ms = now_ms;
+    struct pool_progress now;
+    char text[PROGRESS_TEXT_SIZE];
+    sessions_progress(o->rounds.sessions, &now);
+    progress_text(text, &o->tally, now.messages, now.received_bytes, now_ms - o->began_ms);
+    log_status(o->how->log, text);
+}
+
+/* Until all is done, a signal comes or the archive fails: then that error, said. */
+static int fetch(struct once *o)
+{
+    const struct once_config *how = o->how;
+    char text[POOL_TEXT_SIZE];
+    uint64_t pause_ms = how->log->terminal ? DRAW_INTERVAL_MS : ROUNDS_FOREVER;
+    while (!scheduler_finished(o->rounds.scheduler)) {
+        rounds_begin(&o->rounds);
+        if (scheduler_finished(o->rounds.scheduler))
+            break; /* none of them could be begun */
+        draw(o);
+        rounds_wait(&o->rounds, how->signals, pause_ms);
+        int err = sessions_failure(o->rounds.sessions, text);
+        take_ends(o, err != 0);
+        if (err != 0) {
+            log_line(how->log, "mailcaskd: %s", text);
+            return err;
+        }
+        if (how->signals->stop || how->signals->reload) {
+            log_line(how->log, "mailcaskd: stopped by a signal");
+            break;
+        }
+    }
+    return 0;
+}
+
+static int finish(struct once *o, int err)
+{
+    char text[PROGRESS_TEXT_SIZE];
+    rounds_close(&o->rounds);
+    take_ends(o, true);
+    log_status(o->how->log, "");
+    progress_summary(text, &o->tally);
+    (void)printf("%s\n", text);
+    if (err != 0)
+        return EXIT_CANNOT;
+    return o->tally.complete == o->tally.accounts ? EXIT_DONE : EXIT_PART;
+}
+
+static int begin_and_fetch(struct once *o)
+{
+    char text[POOL_TEXT_SIZE];
+    if (rounds_open(&o->rounds, text) != 0) {
+        log_line(o->how->log, "mailcaskd: %s", text);
+        return EXIT_CANNOT;
+    }
+    rounds_announce(&o->rounds, o->selected);
+    o->began_ms = clock_now_ms();
+    return finish(o, fetch(o));
+}
+
+int once_run(const struct once_config *how)
+{
+    struct once o = {.how = how};
+    int status = EXIT_CANNOT;
+    int err = select_accounts(&o);
+    if (err == 0) {
+        o.accounts = calloc(how->config->account_count + 1, sizeof(*o.accounts));
+        err = o.accounts == NULL ? -ENOMEM : 0;
+    }
+    if (err == 0)
+        err = rounds_create(&o.rounds, how->config, o.selected, SCHEDULER_ONCE,
+                            how->backend, how->log);
+    if (err == 0) {
+        status = begin_and_fetch(&o);
+        rounds_destroy(&o.rounds);
+    } else {
+        config_free(how->config);
+        if (err == ERR_NOT_FOUND)
+            status = EXIT_USAGE;
+        else
+            log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
+    }
+    free(o.accounts);
+    free(o.selected);
+    return status;
+}

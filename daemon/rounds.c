@@ -1,0 +1,226 @@
+#include "daemon/rounds.h"
+
+#include "archive/error.h"
+#include "daemon/archive_problem.h"
+#include "daemon/clock.h"
+#include "daemon/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SESSIONS_AT_ONCE_MAX POOL_SESSIONS_DEFAULT
+#define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
+
+/* As many sockets as there can be descriptors, and one in any case. */
+static uint32_t sessions_max(void)
+{
+    uint64_t descriptors = process_descriptors();
+    if (descriptors <= DESCRIPTORS_RESERVED)
+        return 1;
+    uint64_t room = descriptors - DESCRIPTORS_RESERVED;
+    return room < SESSIONS_AT_ONCE_MAX ? (uint32_t)room : SESSIONS_AT_ONCE_MAX;
+}
+
+int rounds_create(struct rounds *r, struct config *config, const bool *selected,
+                  enum scheduler_mode mode, enum loop_backend backend, struct log *log)
+{
+    *r = (struct rounds){.log = log, .mode = mode, .backend = backend};
+    int err = sessions_create(&r->sessions);
+    if (err == 0)
+        err = marks_new(config, &r->marks);
+    if (err == 0)
+        err = scheduler_new(config, selected, mode, process_seed(), clock_now_ms(),
+                            &r->scheduler);
+    if (err != 0)
+        rounds_destroy(r);
+    else
+        r->config = config;
+    return err;
+}
+
+void rounds_destroy(struct rounds *r)
+{
+    rounds_close(r);
+    sessions_destroy(r->sessions);
+    scheduler_free(r->scheduler);
+    marks_free(r->marks);
+    config_free(r->config);
+    *r = (struct rounds){0};
+}
+
+static void report_note(void *arg, enum archive_note note, const char *text)
+{
+    const struct rounds *r = arg;
+    log_line(r->log, "mailcaskd: archive %s: %s%s", r->config->archive_path,
+             note == NOTE_DAMAGE ? "damage: " : "", text);
+}
+
+int rounds_open(struct rounds *r, char out_text[POOL_TEXT_SIZE])
+{
+    const struct archive_options options = {
+        .mode = ARCHIVE_WRITE, .report = report_note, .report_arg = r};
+    char problem[ARCHIVE_PROBLEM_SIZE];
+    int err = archive_open(r->config->archive_path, &options, &r->archive);
+    if (err != 0) {
+        r->archive = NULL;
+        archive_problem(problem, r->config->archive_path, err);
+        (void)snprintf(out_text, POOL_TEXT_SIZE, "%.*s", POOL_TEXT_SIZE - 1, problem);
+        return err;
+    }
+    err = sessions_open(r->sessions, r->archive, r->config->max_memory_bytes, r->backend);
+    if (err != 0) {
+        (void)snprintf(out_text, POOL_TEXT_SIZE, "the workers cannot be started: %s",
+                       error_text(err));
+        rounds_close(r);
+    }
+    return err;
+}
+
+void rounds_close(struct rounds *r)
+{
+    if (r->archive == NULL)
+        return;
+    char text[POOL_TEXT_SIZE];
+    bool told = sessions_failure(r->sessions, text) != 0;
+    bool failed = sessions_close(r->sessions, text) != 0;
+    if (failed && !told)
+        log_line(r->log, "mailcaskd: %s", text);
+    int err = archive_close(r->archive);
+    r->archive = NULL;
+    if (err == 0 || failed)
+        return;
+    char problem[ARCHIVE_PROBLEM_SIZE];
+    archive_problem(problem, r->config->archive_path, err);
+    log_line(r->log,
+             "mailcaskd: %s (the newest segment was not sealed; nothing that was archived "
+             "is lost, the next start mends it)",
+             problem);
+}
+
+int rounds_reload(struct rounds *r, struct config *config)
+{
+    struct scheduler *scheduler = NULL;
+    struct marks *marks = NULL;
+    uint64_t now_ms = clock_now_ms();
+    int err = marks_new(config, &marks);
+    if (err == 0)
+        err = scheduler_new(config, NULL, r->mode, process_seed(), now_ms, &scheduler);
+    if (err != 0) {
+        marks_free(marks);
+        return err;
+    }
+    scheduler_adopt(scheduler, r->scheduler, now_ms);
+    marks_adopt(marks, r->marks);
+    sessions_renumber(r->sessions, config);
+    scheduler_free(r->scheduler);
+    marks_free(r->marks);
+    config_free(r->config);
+    r->scheduler = scheduler;
+    r->marks = marks;
+    r->config = config;
+    return 0;
+}
+
+static void not_begun(struct rounds *r, uint32_t account, int err)
+{
+    struct outcome outcome = {.scope = SCOPE_NONE};
+    outcome_set(&outcome, SCOPE_PROCESS, RETRY_BACKOFF,
+                "The session was not begun: %s; it will be tried again later.",
+                err == -EBUSY ? "an earlier one has not ended" : error_text(err));
+    if (marks_account_news(r->marks, account, outcome.text))
+        log_line(r->log, "%s: %s", r->config->accounts[account].name, outcome.text);
+    scheduler_done(r->scheduler, account, &outcome, clock_now_ms());
+}
+
+void rounds_begin(struct rounds *r)
+{
+    uint32_t account = 0;
+    while (sessions_count(r->sessions) < sessions_max() &&
+           scheduler_next(r->scheduler, clock_now_ms(), &account)) {
+        struct pool_marks marks;
+        marks_get(r->marks, account, &marks);
+        int err = sessions_begin(r->sessions, r->config, account, &marks);
+        if (err != 0)
+            not_begun(r, account, err);
+    }
+}
+
+static int wait_ms(const struct rounds *r, uint64_t max_ms)
+{
+    uint64_t ms = max_ms;
+    if (r->archive != NULL && sessions_count(r->sessions) < sessions_max()) {
+        uint64_t turn_ms = scheduler_wait_ms(r->scheduler, clock_now_ms());
+        ms = turn_ms < ms ? turn_ms : ms;
+    }
+    if (ms == ROUNDS_FOREVER)
+        return -1;
+    return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_ms)
+{
+    struct pollfd fds[] = {{.fd = signals->fd, .events = POLLIN},
+                           {.fd = sessions_fd(r->sessions), .events = POLLIN}};
+    (void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(r, max_ms));
+    signals_take(signals);
+}
+
+bool rounds_take(struct rounds *r, struct session_end *out)
+{
+    while (sessions_take(r->sessions, out)) {
+        if (out->account == SESSIONS_NOBODY)
+            continue;
+        if (out->held)
+            marks_put(r->marks, out->account, &out->marks);
+        scheduler_done(r->scheduler, out->account, &out->outcome, clock_now_ms());
+        return true;
+    }
+    return false;
+}
+
+void rounds_sentence(const struct rounds *r, const struct session_end *end,
+                     char out[ROUNDS_SENTENCE_SIZE])
+{
+    const struct config_server *server = r->config->accounts[end->account].server;
+    const char *text = end->outcome.text;
+    if (end->held && strstr(text, server->host) == NULL)
+        (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s:%u: %s", server->host, server->port,
+                       text);
+    else
+        (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s", text);
+}
+
+/* How many servers have a selected account. */
+static size_t count_selected(const struct config *config, const bool *selected,
+                             size_t *out_servers)
+{
+    size_t accounts = 0, servers = 0;
+    bool *seen = calloc(config->server_count + 1, sizeof(*seen));
+    for (size_t i = 0; i < config->account_count; i++) {
+        size_t server = (size_t)(config->accounts[i].server - config->servers);
+        if (selected != NULL && !selected[i])
+            continue;
+        accounts++;
+        if (seen != NULL && !seen[server])
+            servers++;
+        if (seen != NULL)
+            seen[server] = true;
+    }
+    free(seen);
+    *out_servers = servers;
+    return accounts;
+}
+
+void rounds_announce(const struct rounds *r, const bool *selected)
+{
+    size_t servers = 0, accounts = count_selected(r->config, selected, &servers);
+    log_line(r->log,
+             "mailcaskd " MAILCASK_VERSION ": archive %s, %s, %zu account%s on %zu "
+             "server%s",
+             r->config->archive_path, sessions_describe(r->sessions), accounts,
+             accounts == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
+}

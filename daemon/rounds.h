@@ -1,0 +1,67 @@
+/* The rounds: whose turn it is, the session that is held, what it teaches for the next.
+ * Ties configuration, scheduler, marks, archive and sessions together; what to say of it,
+ * and when to stop, is the caller's. One thread. */
+#ifndef MAILCASK_DAEMON_ROUNDS_H
+#define MAILCASK_DAEMON_ROUNDS_H
+
+#include "daemon/config.h"
+#include "daemon/log.h"
+#include "daemon/marks.h"
+#include "daemon/scheduler.h"
+#include "daemon/sessions.h"
+#include "daemon/signals.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ROUNDS_FOREVER UINT64_MAX
+
+struct rounds {
+    struct log *log;
+    enum scheduler_mode mode;
+    enum loop_backend backend;
+    struct config *config;
+    struct scheduler *scheduler;
+    struct marks *marks;
+    struct archive *archive; /* NULL: closed */
+    struct sessions *sessions;
+};
+
+/* config: taken over if 0 is returned. selected: as scheduler_new(). log: borrowed. The
+ * archive is not opened yet. 0, -ENOMEM or -errno. */
+int rounds_create(struct rounds *r, struct config *config, const bool *selected,
+                  enum scheduler_mode mode, enum loop_backend backend, struct log *log);
+/* Closes it if it is open. */
+void rounds_destroy(struct rounds *r);
+
+/* Open the archive, which recovers it and logs what was found, and start the workers. 0; or
+ * an error, and out_text is the sentence for it. */
+int rounds_open(struct rounds *r, char out_text[POOL_TEXT_SIZE]);
+/* End every session, then seal and close the archive. The ends are there to be taken. A
+ * failure to seal is logged: what is durable stays so. */
+void rounds_close(struct rounds *r);
+
+/* Replace the configuration, with all that goes on going on: 0, and config is taken over;
+ * or -ENOMEM and nothing has changed. */
+int rounds_reload(struct rounds *r, struct config *config);
+
+/* Begin every session whose turn it is. */
+void rounds_begin(struct rounds *r);
+
+/* Wait until a session ends, a signal comes, it is an account's turn, or max_ms have
+ * passed. Takes the signals. */
+void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_ms);
+
+/* A session that has ended; scheduler and marks know it already. out->account is an index
+ * in r->config, never SESSIONS_NOBODY. False if there is none now. */
+bool rounds_take(struct rounds *r, struct session_end *out);
+
+/* The outcome in a sentence that names the server, for behind "ACCOUNT: ". */
+#define ROUNDS_SENTENCE_SIZE (OUTCOME_TEXT_SIZE + CONFIG_NAME_MAX + 32)
+void rounds_sentence(const struct rounds *r, const struct session_end *end,
+                     char out[ROUNDS_SENTENCE_SIZE]);
+
+/* One line: version, archive, loop, accounts and servers. selected: as scheduler_new(). */
+void rounds_announce(const struct rounds *r, const bool *selected);
+
+#endif

@@ -1,0 +1,200 @@
+#include "daemon/service.h"
+
+#include "archive/error.h"
+#include "daemon/clock.h"
+#include "daemon/exits.h"
+#include "daemon/progress.h"
+#include "daemon/rounds.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAUSE_FIRST_MS 30000 /* after the archive has failed; doubles to: */
+#define PAUSE_MAX_MS 300000
+#define PAUSE_FORGOTTEN_MS 900000 /* after so long without a failure the first one again \
+                                   */
+
+struct service {
+    const struct service_config *how;
+    struct rounds rounds;
+    uint64_t opened_ms; /* when the archive was opened last */
+    uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
+    char problem[POOL_TEXT_SIZE]; /* why it could not be opened, as said last */
+};
+
+static void say_fetched(const struct service *v, const struct session_end *end)
+{
+    const struct pool_counts *counts = &end->counts;
+    char count[COUNT_TEXT_SIZE], size[BYTES_TEXT_SIZE];
+    if (counts->fetched == 0)
+        return;
+    count_text(count, counts->fetched);
+    bytes_text(size, counts->bytes);
+    log_line(v->how->log, "%s: %s message%s archived (%s)",
+             v->rounds.config->accounts[end->account].name, count,
+             counts->fetched == 1 ? "" : "s", size);
+}
+
+/* One line for a server, however many of its accounts meet the same fault. */
+static void say_server_failure(struct service *v, const struct config_server *server,
+                               const char *text)
+{
+    uint32_t index = (uint32_t)(server - v->rounds.config->servers);
+    if (marks_server_news(v->rounds.marks, index, text))
+        log_line(v->how->log, "server %s: %s", server->name, text);
+}
+
+static void say_end(struct service *v, const struct session_end *end)
+{
+    struct rounds *r = &v->rounds;
+    const struct config_account *account = &r->config->accounts[end->account];
+    const struct config_server *server = account->server;
+    const struct outcome *outcome = &end->outcome;
+    char text[ROUNDS_SENTENCE_SIZE];
+    say_fetched(v, end);
+    if (end->stopped)
+        return;
+    rounds_sentence(r, end, text);
+    if (outcome->scope == SCOPE_SERVER) {
+        say_server_failure(v, server, text);
+        return;
+    }
+    if (outcome->scope == SCOPE_NONE) {
+        if (marks_server_news(r->marks, (uint32_t)(server - r->config->servers), ""))
+            log_line(v->how->log, "server %s: works again", server->name);
+        if (marks_account_news(r->marks, end->account, ""))
+            log_line(v->how->log, "%s: works again", account->name);
+    } else if (marks_account_news(r->marks, end->account, text)) {
+        log_line(v->how->log, "%s: %s", account->name, text);
+    }
+}
+
+/* archive_failed: what the sessions say of it is said once, not by each of them. */
+static void take_ends(struct service *v, bool archive_failed)
+{
+    struct session_end end;
+    while (rounds_take(&v->rounds, &end))
+        if (!archive_failed || end.outcome.scope != SCOPE_PROCESS)
+            say_end(v, &end);
+}
+
+static void reload(struct service *v)
+{
+    struct log *log = v->how->log;
+    struct rounds *r = &v->rounds;
+    struct config *config = NULL;
+    struct config_error error = {.text = ""};
+    int err = config_load(v->how->path, &config, &error);
+    if (err == 0 && strcmp(config->archive_path, r->config->archive_path) != 0)
+        err =
+            config_error_set(&error, v->how->path, 0,
+                             "another archive (%s) needs a restart", config->archive_path);
+    uint64_t memory = r->config->max_memory_bytes;
+    if (err == 0)
+        err = rounds_reload(r, config);
+    if (err != 0) {
+        config_free(config);
+        log_line(log, "mailcaskd: the configuration stays as it was: %s",
+                 error.text[0] != '\0' ? error.text : error_text(err));
+        return;
+    }
+    log_line(log, "mailcaskd: configuration read again, %zu account%s on %zu server%s",
+             config->account_count, config->account_count == 1 ? "" : "s",
+             config->server_count, config->server_count == 1 ? "" : "s");
+    if (config->max_memory_bytes != memory)
+        log_line(log, "mailcaskd: max-memory changes with the next start");
+}
+
+/* Wait, and do what signals ask for. */
+static void wait_for_events(struct service *v, uint64_t max_ms)
+{
+    struct signals *signals = v->how->signals;
+    rounds_wait(&v->rounds, signals, max_ms);
+    if (signals->reload) {
+        signals->reload = false;
+        reload(v);
+    }
+}
+
+/* The archive is closed: wait a while, longer each time. */
+static void wait_a_while(struct service *v)
+{
+    if (v->pause_ms == 0 || clock_now_ms() - v->opened_ms > PAUSE_FORGOTTEN_MS)
+        v->pause_ms = PAUSE_FIRST_MS;
+    else
+        v->pause_ms = v->pause_ms * 2 < PAUSE_MAX_MS ? v->pause_ms * 2 : PAUSE_MAX_MS;
+    uint64_t until_ms = clock_now_ms() + v->pause_ms;
+    for (uint64_t now_ms = clock_now_ms(); now_ms < until_ms && !v->how->signals->stop;
+         now_ms = clock_now_ms()) {
+        wait_for_events(v, until_ms - now_ms);
+        take_ends(v, true); /* of passwords that were still being read */
+    }
+}
+
+/* Bring the archive back: opening it recovers what is on disk. */
+static void reopen(struct service *v)
+{
+    char text[POOL_TEXT_SIZE];
+    v->problem[0] = '\0';
+    while (!v->how->signals->stop) {
+        wait_a_while(v);
+        if (v->how->signals->stop)
+            return;
+        if (rounds_open(&v->rounds, text) == 0) {
+            v->opened_ms = clock_now_ms();
+            log_line(v->how->log, "mailcaskd: archive %s: open again, going on",
+                     v->rounds.config->archive_path);
+            return;
+        }
+        if (strcmp(text, v->problem) != 0)
+            log_line(v->how->log, "mailcaskd: %s", text);
+        memcpy(v->problem, text, sizeof(v->problem));
+    }
+}
+
+static void run(struct service *v)
+{
+    char text[POOL_TEXT_SIZE];
+    while (!v->how->signals->stop) {
+        rounds_begin(&v->rounds);
+        wait_for_events(v, ROUNDS_FOREVER);
+        bool failed = sessions_failure(v->rounds.sessions, text) != 0;
+        take_ends(v, failed);
+        if (!failed)
+            continue;
+        log_line(v->how->log,
+                 "mailcaskd: %s; fetching stops, and goes on when the archive can be "
+                 "written again",
+                 text);
+        rounds_close(&v->rounds);
+        take_ends(v, true);
+        reopen(v);
+    }
+}
+
+int service_run(const struct service_config *how)
+{
+    struct service v = {.how = how};
+    char text[POOL_TEXT_SIZE];
+    int err = rounds_create(&v.rounds, how->config, NULL, SCHEDULER_SERVICE, how->backend,
+                            how->log);
+    if (err != 0) {
+        config_free(how->config);
+        log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
+        return EXIT_CANNOT;
+    }
+    err = rounds_open(&v.rounds, text);
+    if (err == 0) {
+        v.opened_ms = clock_now_ms();
+        rounds_announce(&v.rounds, NULL);
+        run(&v);
+        rounds_close(&v.rounds);
+        take_ends(&v, true);
+        log_line(how->log, "mailcaskd: stopped");
+    } else {
+        log_line(how->log, "mailcaskd: %s", text);
+    }
+    rounds_destroy(&v.rounds);
+    return err == 0 ? EXIT_DONE : EXIT_CANNOT;
+}

@@ -1,0 +1,393 @@
+#include "daemon/sessions.h"
+
+#include "archive/error.h"
+#include "daemon/secret_readers.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READERS_PATIENCE_MS 500 /* for passwords being read when the process ends */
+#define LOOKUP_PATIENCE_S 1     /* for a name look-up when a pool ends */
+
+enum stage {
+    STAGE_READING, /* of the password */
+    STAGE_READ,    /* in the inbox */
+    STAGE_HELD,    /* by the pool */
+    STAGE_ENDED,   /* in the inbox */
+};
+
+/* What its job needs is copied: the configuration may be replaced meanwhile. The stage is
+ * changed by whoever has the session: a reader, a worker, or, through the inbox, us. */
+struct session {
+    struct session *previous, *next; /* under way */
+    struct session *inbox_next;
+    struct sessions *sessions;
+    enum stage stage;
+    char *name, *host, *user, *ca_file; /* ca_file: NULL as in the configuration */
+    uint16_t port;
+    bool implicit_tls, has_fingerprint;
+    uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
+    struct secret secret;
+    struct session_end end;
+};
+
+/* 1. The inbox is guarded by the lock; everything else is the owner's thread's. 2. The
+ * eventfd is not 0 while the inbox is not empty. */
+struct sessions {
+    struct pool *pool; /* NULL: closed */
+    struct secret_readers *readers;
+    struct session *first; /* under way */
+    uint32_t count;
+    uint32_t nobodys; /* of these, SESSIONS_NOBODY */
+    int fd;
+    pthread_mutex_t lock;
+    struct session *inbox, **inbox_tail;
+};
+
+static char *copy_text(const char *text)
+{
+    return strdup(text != NULL ? text : "");
+}
+
+static void session_free(struct session *session)
+{
+    secret_free(&session->secret);
+    free(session->name);
+    free(session->host);
+    free(session->user);
+    free(session->ca_file);
+    free(session);
+}
+
+static struct session *session_new(struct sessions *s, const struct config *config,
+                                   uint32_t account, const struct pool_marks *marks)
+{
+    const struct config_account *from = &config->accounts[account];
+    const struct config_server *server = from->server;
+    struct session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return NULL;
+    session->sessions = s;
+    session->name = copy_text(from->name);
+    session->user = copy_text(from->user);
+    session->host = copy_text(server->host);
+    session->ca_file = server->ca_file != NULL ? copy_text(server->ca_file) : NULL;
+    session->port = server->port;
+    session->implicit_tls = server->tls == CONFIG_TLS_IMPLICIT;
+    session->has_fingerprint = server->has_fingerprint;
+    memcpy(session->fingerprint, server->fingerprint, sizeof(session->fingerprint));
+    session->end.account = account;
+    session->end.marks = *marks;
+    if (session->name == NULL || session->user == NULL || session->host == NULL ||
+        (server->ca_file != NULL && session->ca_file == NULL)) {
+        session_free(session);
+        return NULL;
+    }
+    return session;
+}
+
+/* From any thread. */
+static void deliver(struct session *session, enum stage stage)
+{
+    struct sessions *s = session->sessions;
+    const uint64_t one = 1;
+    (void)pthread_mutex_lock(&s->lock);
+    session->stage = stage;
+    session->inbox_next = NULL;
+    *s->inbox_tail = session;
+    s->inbox_tail = &session->inbox_next;
+    /* Under the lock: invariant 2. It cannot block before 2^64 - 1 sessions. */
+    ssize_t written = write(s->fd, &one, sizeof(one));
+    assert(written == (ssize_t)sizeof(one));
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static struct session *collect(struct sessions *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    struct session *session = s->inbox;
+    if (session != NULL) {
+        s->inbox = session->inbox_next;
+        if (s->inbox == NULL)
+            s->inbox_tail = &s->inbox;
+    } else {
+        uint64_t count = 0;
+        ssize_t got = read(s->fd, &count, sizeof(count));
+        (void)got; /* EAGAIN: it was 0 already */
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return session;
+}
+
+int sessions_create(struct sessions **out)
+{
+    struct sessions *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return -ENOMEM;
+    s->inbox_tail = &s->inbox;
+    s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->fd < 0) {
+        int err = -errno;
+        free(s);
+        return err;
+    }
+    int err = secret_readers_create(&s->readers);
+    if (err != 0) {
+        (void)close(s->fd);
+        free(s);
+        return err;
+    }
+    (void)pthread_mutex_init(&s->lock, NULL);
+    *out = s;
+    return 0;
+}
+
+void sessions_destroy(struct sessions *s)
+{
+    if (s == NULL)
+        return;
+    assert(s->pool == NULL);
+    if (!secret_readers_destroy(s->readers, READERS_PATIENCE_MS))
+        return; /* a reader may still deliver */
+    while (s->first != NULL) {
+        struct session *session = s->first;
+        s->first = session->next;
+        session_free(session);
+    }
+    (void)close(s->fd);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+/* From a worker's thread. */
+static void pool_done(void *arg, const struct pool_result *result)
+{
+    (void)arg;
+    struct session *session = result->tag;
+    struct session_end *end = &session->end;
+    end->outcome = *result->outcome;
+    end->stopped = result->stopped;
+    end->held = true;
+    end->connected = result->address[0] != '\0';
+    end->counts = result->counts;
+    end->marks = result->marks;
+    deliver(session, STAGE_ENDED);
+}
+
+int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memory,
+                  enum loop_backend backend)
+{
+    assert(s->pool == NULL);
+    const struct pool_config config = {.archive = archive,
+                                       .backend = backend,
+                                       .max_memory = max_memory,
+                                       .done = pool_done,
+                                       .arg = s};
+    return pool_create(&config, &s->pool);
+}
+
+static void *destroy_pool(void *pool)
+{
+    pool_destroy(pool);
+    return NULL;
+}
+
+/* A name look-up cannot be interrupted; nobody should wait half a minute for its end. */
+static void let_go(struct pool *pool)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, destroy_pool, pool) != 0) {
+        pool_destroy(pool);
+        return;
+    }
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOOKUP_PATIENCE_S;
+    if (pthread_timedjoin_np(thread, NULL, &until) != 0)
+        (void)pthread_detach(thread);
+}
+
+int sessions_close(struct sessions *s, char out_text[POOL_TEXT_SIZE])
+{
+    out_text[0] = '\0';
+    if (s->pool == NULL)
+        return 0;
+    pool_stop(s->pool);
+    int err = pool_failure(s->pool, out_text);
+    let_go(s->pool);
+    s->pool = NULL;
+    return err;
+}
+
+/* From a reader's thread. */
+static void password_read(void *arg, struct secret *secret, int err,
+                          const struct secret_error *error)
+{
+    struct session *session = arg;
+    session->secret = *secret;
+    if (err != 0) {
+        enum scope scope = err == -ENOMEM ? SCOPE_PROCESS : SCOPE_ACCOUNT;
+        const char *hint = "";
+        if (err == -ENOENT)
+            hint = "; its first line must be the password";
+        else if (err == -EACCES)
+            hint = "; the user who runs mailcaskd must be able to read it";
+        outcome_set(&session->end.outcome, scope, RETRY_BACKOFF, "%.*s%s",
+                    OUTCOME_TEXT_SIZE - 64, error->text, hint);
+    }
+    deliver(session, STAGE_READ);
+}
+
+static bool nobodys(const struct sessions *s, const char *name)
+{
+    if (s->nobodys == 0)
+        return false;
+    for (const struct session *at = s->first; at != NULL; at = at->next)
+        if (at->end.account == SESSIONS_NOBODY && strcmp(at->name, name) == 0)
+            return true;
+    return false;
+}
+
+int sessions_begin(struct sessions *s, const struct config *config, uint32_t account,
+                   const struct pool_marks *marks)
+{
+    if (nobodys(s, config->accounts[account].name))
+        return -EBUSY;
+    struct session *session = session_new(s, config, account, marks);
+    if (session == NULL)
+        return -ENOMEM;
+    int err =
+        secret_readers_ask(s->readers, &config->accounts[account], password_read, session);
+    if (err != 0) {
+        session_free(session);
+        return err;
+    }
+    session->next = s->first;
+    if (s->first != NULL)
+        s->first->previous = session;
+    s->first = session;
+    s->count++;
+    return 0;
+}
+
+static void forget(struct sessions *s, struct session *session)
+{
+    if (session->previous != NULL)
+        session->previous->next = session->next;
+    else
+        s->first = session->next;
+    if (session->next != NULL)
+        session->next->previous = session->previous;
+    s->count--;
+    s->nobodys -= session->end.account == SESSIONS_NOBODY;
+    session_free(session);
+}
+
+/* Why the pool did not take it. */
+static void set_refusal(struct session_end *end, int err)
+{
+    struct outcome *o = &end->outcome;
+    if (err == -EINVAL || err == ERR_TOO_LARGE || err == ERR_SYNTAX) {
+        outcome_set(o, SCOPE_ACCOUNT, RETRY_NEVER,
+                    "The user name or password cannot be sent to a server (%s); correct "
+                    "them in the configuration.",
+                    err == -EINVAL ? "empty" : error_text(err));
+        return;
+    }
+    outcome_set(o, SCOPE_PROCESS, RETRY_BACKOFF,
+                "The session was not begun: %s; it will be tried again later.",
+                error_text(err));
+    end->stopped = err == ERR_STOPPED;
+}
+
+/* Give a session whose password is there to the pool. False: it has ended instead. */
+static bool submit(struct sessions *s, struct session *session)
+{
+    if (session->end.outcome.scope != SCOPE_NONE)
+        return false;
+    const struct pool_job job = {
+        .account = session->name,
+        .host = session->host,
+        .port = session->port,
+        .implicit_tls = session->implicit_tls,
+        .ca_file = session->ca_file,
+        .fingerprint = session->has_fingerprint ? session->fingerprint : NULL,
+        .login = session->user,
+        .password = session->secret.text,
+        .marks = session->end.marks,
+        .tag = session,
+    };
+    /* Before the call: the session may end within it. */
+    struct secret secret = session->secret;
+    session->secret = (struct secret){0};
+    session->stage = STAGE_HELD;
+    int err = s->pool != NULL ? pool_submit(s->pool, &job) : ERR_STOPPED;
+    secret_free(&secret);
+    if (err != 0)
+        set_refusal(&session->end, err);
+    return err == 0;
+}
+
+bool sessions_take(struct sessions *s, struct session_end *out)
+{
+    for (;;) {
+        struct session *session = collect(s);
+        if (session == NULL)
+            return false;
+        if (session->stage == STAGE_READ && submit(s, session))
+            continue;
+        *out = session->end;
+        forget(s, session);
+        return true;
+    }
+}
+
+int sessions_fd(const struct sessions *s)
+{
+    return s->fd;
+}
+
+uint32_t sessions_count(const struct sessions *s)
+{
+    return s->count;
+}
+
+void sessions_renumber(struct sessions *s, const struct config *config)
+{
+    for (struct session *at = s->first; at != NULL; at = at->next) {
+        if (at->end.account == SESSIONS_NOBODY)
+            continue; /* the scheduler has forgotten it */
+        const struct config_account *account = config_find_account(config, at->name);
+        if (account != NULL) {
+            at->end.account = (uint32_t)(account - config->accounts);
+        } else {
+            at->end.account = SESSIONS_NOBODY;
+            s->nobodys++;
+        }
+    }
+}
+
+int sessions_failure(const struct sessions *s, char out_text[POOL_TEXT_SIZE])
+{
+    out_text[0] = '\0';
+    return s->pool != NULL ? pool_failure(s->pool, out_text) : 0;
+}
+
+void sessions_progress(const struct sessions *s, struct pool_progress *out)
+{
+    *out = (struct pool_progress){0};
+    if (s->pool != NULL)
+        pool_progress(s->pool, out);
+}
+
+const char *sessions_describe(const struct sessions *s)
+{
+    return s->pool != NULL ? pool_describe(s->pool) : "";
+}

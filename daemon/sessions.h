@@ -1,0 +1,71 @@
+/* The sessions under way: each reads its account's password, is held by the pool of
+ * workers, and comes back here with its end. Outlives the pool, which is opened for an
+ * archive and closed when that fails. One thread. */
+#ifndef MAILCASK_DAEMON_SESSIONS_H
+#define MAILCASK_DAEMON_SESSIONS_H
+
+#include "archive/archive.h"
+#include "daemon/config.h"
+#include "workers/pool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SESSIONS_NOBODY UINT32_MAX
+
+struct sessions;
+
+/* How one ended. */
+struct session_end {
+    uint32_t account; /* index in the configuration, or SESSIONS_NOBODY, see
+                         sessions_renumber() */
+    struct outcome outcome;
+    bool stopped; /* by sessions_close() */
+    bool held;    /* the pool had it: marks are to be kept */
+    bool connected;
+    struct pool_counts counts;
+    struct pool_marks marks;
+};
+
+/* 0, -ENOMEM or -errno. */
+int sessions_create(struct sessions **out);
+
+/* Waits a little for passwords being read. If a command does not end, the memory stays
+ * until the process ends, which does not wait for it. The pool must be closed. NULL is
+ * allowed. */
+void sessions_destroy(struct sessions *s);
+
+/* Make the pool. archive must stay open until sessions_close(). Errors: pool_create()'s. */
+int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memory,
+                  enum loop_backend backend);
+/* Ends the pool with all its sessions. Their ends are there to be taken when it returns;
+ * sessions that are still reading a password come later. Returns what sessions_failure()
+ * says after the last of them. Does nothing if there is no pool. */
+int sessions_close(struct sessions *s, char out_text[POOL_TEXT_SIZE]);
+
+/* Hold a session with the account of this index. config is not needed after return. 0;
+ * -EBUSY: a session of an account of this name, which was out of the configuration for a
+ * while, has not ended; -ENOMEM, -EAGAIN. */
+int sessions_begin(struct sessions *s, const struct config *config, uint32_t account,
+                   const struct pool_marks *marks);
+
+/* One that has ended; false if there is none now. */
+bool sessions_take(struct sessions *s, struct session_end *out);
+
+/* Readable when sessions_take() is worth calling; do not read it. */
+int sessions_fd(const struct sessions *s);
+
+/* Begun and not taken. */
+uint32_t sessions_count(const struct sessions *s);
+
+/* After a reload: sessions under way belong to the accounts of the same names in this
+ * configuration, or to nobody. */
+void sessions_renumber(struct sessions *s, const struct config *config);
+
+/* pool_failure(), pool_progress() and pool_describe() of the pool that is open; 0, zeroes
+ * and "" if none is. */
+int sessions_failure(const struct sessions *s, char out_text[POOL_TEXT_SIZE]);
+void sessions_progress(const struct sessions *s, struct pool_progress *out);
+const char *sessions_describe(const struct sessions *s);
+
+#endif
