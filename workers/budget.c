@@ -222,7 +222,6 @@ bool budget_cancel(struct budget *b, struct budget_claim *claim)
 
 void budget_pass(struct budget *b, struct budget_claim *claim, uint64_t size)
 {
-    assert(!claim->waiting);
     pthread_mutex_lock(&b->mutex);
     uint64_t from_claim = size < claim->held ? size : claim->held;
     claim->held -= from_claim;

@@ -27,8 +27,8 @@ struct budget;
 
 enum budget_class { BUDGET_AGAIN, BUDGET_WORK, BUDGET_SESSION, BUDGET_CLASSES };
 
-/* What one owner holds. Zero it, fill in granted and arg; the rest is the budget's. Not to
- * be touched while it waits, but by budget_cancel(). */
+/* What one owner holds. Zero it, fill in granted and arg; the rest is the budget's. While
+ * it waits, only budget_cancel() and budget_pass() may be called for it. */
 struct budget_claim {
     /* Called once for a claim that waited, from any thread, with the budget locked: it may
      * not call the budget. */

@@ -57,7 +57,7 @@ static void finish(struct writer *w, struct writer_item *item)
         item->err = atomic_load(&w->failure);
     if (item->memory > 0)
         budget_return(w->budget, item->memory);
-    item->done(item);
+    item->done(item->arg);
 }
 
 /* Everything in the group becomes durable, or is refused. */

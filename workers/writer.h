@@ -41,7 +41,8 @@ struct writer_item {
     uint64_t memory; /* passed with budget_pass(); returned to the budget before done() */
     struct span name, host, login;
     /* In the writer's thread; must not block. The item is its owner's again. */
-    void (*done)(struct writer_item *item);
+    void (*done)(void *arg);
+    void *arg;
     uint32_t account, source; /* of an origin, with err 0 */
     int err;                  /* 0; the store's failure; ERR_TOO_LARGE: of an origin only */
     STAILQ_ENTRY(writer_item) link;

@@ -1,0 +1,198 @@
+#include "workers/pool.h"
+
+#include "archive/error.h"
+#include "workers/session.h"
+#include "workers/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* All workers' receive buffers together take at most this part of max_memory, on top. */
+#define RECEIVE_SHARE 8u
+#define RECEIVE_BUFFERS_MIN 16u
+
+/* The mutex guards stopping and stopped. */
+struct pool {
+    struct worker_shared shared;
+    unsigned sessions_max;
+    unsigned count;
+    struct worker **workers;
+    pthread_mutex_t mutex;
+    bool stopping;
+    bool stopped;
+};
+
+static unsigned cores(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < 1 ? 1 : (unsigned)count;
+}
+
+static unsigned receive_buffers(uint64_t max_memory, unsigned workers)
+{
+    uint64_t share =
+        max_memory / RECEIVE_SHARE / workers / LOOP_RECEIVE_BUFFER_SIZE_DEFAULT;
+    unsigned buffers = LOOP_RECEIVE_BUFFERS_DEFAULT;
+    while (buffers > RECEIVE_BUFFERS_MIN && buffers > share)
+        buffers /= 2;
+    return buffers;
+}
+
+static int start_shared(struct pool *pool, const struct pool_config *config)
+{
+    struct worker_shared *shared = &pool->shared;
+    shared->archive = config->archive;
+    shared->done = config->done;
+    shared->done_arg = config->arg;
+    int err = budget_create(config->max_memory, &shared->budget);
+    if (err == 0)
+        err = resolver_create(NULL, &shared->resolver);
+    if (err == 0)
+        err = writer_create(shared->archive, shared->budget, &shared->writer);
+    return err;
+}
+
+static int start_workers(struct pool *pool, const struct pool_config *config)
+{
+    unsigned wanted = config->workers != 0 ? config->workers : cores();
+    if (wanted > POOL_WORKERS_MAX)
+        wanted = POOL_WORKERS_MAX;
+    const struct loop_config loop = {
+        .backend = config->backend,
+        .max_sockets = pool->sessions_max,
+        .receive_buffers = receive_buffers(config->max_memory, wanted),
+    };
+    pool->workers = calloc(wanted, sizeof(struct worker *));
+    if (pool->workers == NULL)
+        return -ENOMEM;
+    while (pool->count < wanted) {
+        int err = worker_create(&pool->shared, &loop, &pool->workers[pool->count]);
+        if (err != 0)
+            return err;
+        pool->count++;
+    }
+    return 0;
+}
+
+int pool_create(const struct pool_config *config, struct pool **out_pool)
+{
+    if (config->sessions_max > LOOP_SOCKETS_MAX)
+        return -EINVAL;
+    struct pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pool->sessions_max =
+        config->sessions_max != 0 ? config->sessions_max : POOL_SESSIONS_DEFAULT;
+    int err = start_shared(pool, config);
+    if (err == 0)
+        err = start_workers(pool, config);
+    if (err != 0) {
+        pool_destroy(pool);
+        return err;
+    }
+    *out_pool = pool;
+    return 0;
+}
+
+static unsigned sessions_of(const struct worker *w)
+{
+    return atomic_load(&w->sessions);
+}
+
+static struct worker *least_busy(const struct pool *pool)
+{
+    struct worker *least = pool->workers[0];
+    for (unsigned i = 1; i < pool->count; i++)
+        if (sessions_of(pool->workers[i]) < sessions_of(least))
+            least = pool->workers[i];
+    return sessions_of(least) < pool->sessions_max ? least : NULL;
+}
+
+int pool_submit(struct pool *pool, const struct pool_job *job)
+{
+    struct session *s;
+    int err = session_create(job, &s);
+    if (err != 0)
+        return err;
+    /* Posted under the mutex, so that it comes before the worker is told to stop. */
+    pthread_mutex_lock(&pool->mutex);
+    struct worker *w = least_busy(pool);
+    if (pool->stopping)
+        err = ERR_STOPPED;
+    else if (w == NULL)
+        err = -EAGAIN;
+    if (err == 0) {
+        atomic_fetch_add(&w->sessions, 1);
+        session_post(s, w);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    if (err != 0)
+        session_discard(s);
+    return err;
+}
+
+void pool_stop(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    pool->stopping = true;
+    pthread_mutex_unlock(&pool->mutex);
+    if (pool->stopped)
+        return;
+    pool->stopped = true;
+    for (unsigned i = 0; i < pool->count; i++)
+        worker_stop(pool->workers[i]);
+    for (unsigned i = 0; i < pool->count; i++)
+        worker_join(pool->workers[i]);
+}
+
+void pool_destroy(struct pool *pool)
+{
+    if (pool == NULL)
+        return;
+    pool_stop(pool);
+    resolver_destroy(pool->shared.resolver);
+    writer_destroy(pool->shared.writer);
+    for (unsigned i = 0; i < pool->count; i++)
+        worker_destroy(pool->workers[i]);
+    budget_destroy(pool->shared.budget);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool->workers);
+    free(pool);
+}
+
+int pool_failure(const struct pool *pool, char out_text[POOL_TEXT_SIZE])
+{
+    int err = writer_failure(pool->shared.writer);
+    out_text[0] = '\0';
+    if (err != 0)
+        (void)snprintf(out_text, POOL_TEXT_SIZE,
+                       "The archive %s cannot be written: %s; fetching has stopped, and "
+                       "nothing that was not on disk counts as archived.",
+                       archive_path(pool->shared.archive), error_text(err));
+    return err;
+}
+
+void pool_progress(const struct pool *pool, struct pool_progress *out_progress)
+{
+    const struct worker_shared *shared = &pool->shared;
+    *out_progress = (struct pool_progress){
+        .messages = atomic_load(&shared->messages),
+        .received_bytes = atomic_load(&shared->received_bytes),
+        .stored_bytes = writer_stored_bytes(shared->writer),
+        .commits = writer_commits(shared->writer),
+        .memory = budget_used(shared->budget),
+        .memory_peak = budget_peak(shared->budget),
+    };
+    for (unsigned i = 0; i < pool->count; i++)
+        out_progress->sessions += sessions_of(pool->workers[i]);
+}
+
+const char *pool_describe(const struct pool *pool)
+{
+    return pool->workers[0]->description;
+}

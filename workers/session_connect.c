@@ -1,0 +1,175 @@
+#include "archive/error.h"
+#include "workers/session_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A look-up may outlast its session: whoever comes second, the answer or the session's end,
+ * frees this. */
+enum resolution_state { RESOLUTION_OPEN, RESOLUTION_ANSWERED, RESOLUTION_ABANDONED };
+
+struct resolution {
+    struct parcel parcel;
+    _Atomic int state;
+    struct worker *worker;
+    struct session *session;
+    struct resolver_answer answer;
+};
+
+static void cannot_resolve(struct session *s, int err, const char *text)
+{
+    if (err == ERR_NOT_FOUND)
+        session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
+                       "The host %s is not known (%s): check the server's name.", s->host,
+                       text);
+    else
+        session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
+                       "The host %s could not be looked up (%s): check the name service of "
+                       "this machine.",
+                       s->host, text);
+    session_end(s);
+}
+
+static void open_resolution(void *arg)
+{
+    struct resolution *r = arg;
+    struct session *s = r->session;
+    s->resolution = NULL;
+    if (s->step == SESSION_RESOLVES && r->answer.err != 0) {
+        cannot_resolve(s, r->answer.err, r->answer.text);
+    } else if (s->step == SESSION_RESOLVES) {
+        s->answer = malloc(sizeof(*s->answer));
+        if (s->answer != NULL) {
+            *s->answer = r->answer;
+            s->step = SESSION_CONNECTS;
+            session_connect_next(s);
+        } else {
+            cannot_resolve(s, -ENOMEM, error_text(-ENOMEM));
+        }
+    }
+    free(r);
+    session_turn(s);
+}
+
+static void resolved(void *arg, const struct resolver_answer *answer)
+{
+    struct resolution *r = arg;
+    r->answer = *answer;
+    if (atomic_exchange(&r->state, RESOLUTION_ANSWERED) == RESOLUTION_ABANDONED)
+        free(r);
+    else
+        worker_post(r->worker, &r->parcel);
+}
+
+void session_resolve(struct session *s)
+{
+    struct resolution *r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        cannot_resolve(s, -ENOMEM, error_text(-ENOMEM));
+        return;
+    }
+    r->parcel = (struct parcel){.open = open_resolution, .arg = r};
+    r->worker = s->worker;
+    r->session = s;
+    s->resolution = r;
+    int err = resolver_lookup(s->worker->shared->resolver, s->host, s->port, resolved, r);
+    if (err != 0) {
+        s->resolution = NULL;
+        free(r);
+        cannot_resolve(s, err, error_text(err));
+    }
+}
+
+bool session_resolve_cancel(struct session *s)
+{
+    return atomic_exchange(&s->resolution->state, RESOLUTION_ABANDONED) == RESOLUTION_OPEN;
+}
+
+/* "192.0.2.1:995", "[2001:db8::1]:995". */
+static void write_address(const struct resolver_address *a, char out[POOL_ADDRESS_SIZE])
+{
+    char text[INET6_ADDRSTRLEN] = "?";
+    const struct sockaddr_storage *any = &a->address;
+    if (any->ss_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, any, sizeof(in6));
+        (void)inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text));
+        (void)snprintf(out, POOL_ADDRESS_SIZE, "[%s]:%u", text, ntohs(in6.sin6_port));
+    } else {
+        struct sockaddr_in in;
+        memcpy(&in, any, sizeof(in));
+        (void)inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
+        (void)snprintf(out, POOL_ADDRESS_SIZE, "%s:%u", text, ntohs(in.sin_port));
+    }
+}
+
+static void cannot_connect(struct session *s)
+{
+    switch (s->connect_err) {
+    case -ECONNREFUSED:
+        session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
+                       "The connection to %s:%u was refused: is the port right and the "
+                       "server running?",
+                       s->host, s->port);
+        break;
+    case -ETIMEDOUT:
+        session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
+                       "%s:%u did not answer within %u s: is the host right, and does a "
+                       "firewall let connections through?",
+                       s->host, s->port, (unsigned)(SESSION_CONNECT_MS / 1000));
+        break;
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -ENOBUFS:
+        session_settle(s, SCOPE_PROCESS, RETRY_BACKOFF,
+                       "No connection to %s:%u could be made for lack of resources (%s): "
+                       "lower max-connections or raise the limit of open files.",
+                       s->host, s->port, error_text(s->connect_err));
+        break;
+    default:
+        session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
+                       "The connection to %s:%u failed (%s): check host, port and network.",
+                       s->host, s->port, error_text(s->connect_err));
+        break;
+    }
+    s->address[0] = '\0';
+    session_end(s);
+}
+
+void session_connect_next(struct session *s)
+{
+    while (s->next_address < s->answer->count) {
+        const struct resolver_address *a = &s->answer->addresses[s->next_address++];
+        write_address(a, s->address);
+        s->connect_err = loop_connect(s->worker->loop, (const void *)&a->address, a->size,
+                                      &session_handlers, s, &s->socket);
+        if (s->connect_err == 0) {
+            s->step_deadline_ms = session_now(s) + SESSION_CONNECT_MS;
+            return;
+        }
+    }
+    cannot_connect(s);
+}
+
+void session_connected(struct session *s, int err)
+{
+    if (err != 0) { /* a fresh socket for the next address, once this one is closed */
+        s->connect_err = err;
+        loop_close(s->socket);
+        return;
+    }
+    free(s->answer);
+    s->answer = NULL;
+    if (s->implicit_tls) {
+        session_tls_start(s);
+        return;
+    }
+    s->step = SESSION_PLAIN;
+    s->hungry = true;
+    pop3_connected(s->pop3, session_now(s));
+    session_follow(s);
+}

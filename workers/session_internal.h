@@ -1,0 +1,156 @@
+/* What the files of the session share. session.c: its life, from arrival to result;
+ * session_connect.c: addresses and the connection; session_io.c: bytes, TLS and time;
+ * session_mail.c: POP3's callbacks, intake, memory, acknowledgements; session_record.c: how
+ * it went, in words and as a record.
+ *
+ * 1. Each thing that happens enters by one function, which ends with session_turn(): the
+ * only place that moves bytes, and the only one that may free the session.
+ * 2. It is freed only when the socket is closed and nothing posted, submitted or asked for
+ * is still to come back: origin_due, unacknowledged, base_due, work_due, resolution.
+ * 3. outcome is settled at most once; before that, POP3's own counts.
+ * 4. pop3_durable() is called only with flushed && unacknowledged == 0 && storage_err == 0
+ * (Q35). */
+#ifndef MAILCASK_WORKERS_SESSION_INTERNAL_H
+#define MAILCASK_WORKERS_SESSION_INTERNAL_H
+
+#include "workers/session.h"
+
+enum session_step {
+    SESSION_NEW,
+    SESSION_WAITS_FOR_MEMORY,
+    SESSION_WAITS_FOR_ORIGIN,
+    SESSION_RESOLVES,
+    SESSION_CONNECTS,
+    SESSION_PLAIN, /* POP3 before STLS */
+    SESSION_HANDSHAKE,
+    SESSION_TALK,  /* POP3 within TLS */
+    SESSION_LEAVE, /* the end is settled; the last bytes of TLS go out */
+    SESSION_OVER,  /* the socket is closed or being closed */
+};
+
+struct resolution;
+
+struct session {
+    struct worker *worker;
+    TAILQ_ENTRY(session) link;
+    struct parcel arrival;
+    enum session_step step;
+    struct timer timer;
+    uint64_t step_deadline_ms;
+
+    /* The job. The strings are in one block. */
+    char *strings;
+    const char *account, *host, *login, *ca_file;
+    char *password; /* "" once it is used */
+    uint16_t port;
+    bool implicit_tls;
+    bool pinned;
+    uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
+    void *tag;
+
+    /* How it goes. */
+    struct outcome outcome;
+    bool settled;
+    bool stopped;
+    bool recorded;
+    struct pool_counts counts;
+    struct pool_marks marks;
+    int64_t began_us;
+    char address[POOL_ADDRESS_SIZE];
+    char tls_text[64];
+
+    /* The budget. */
+    struct budget_claim base, listing, work;
+    struct parcel base_granted, work_granted;
+    bool base_due, work_due;
+
+    /* The archive. */
+    struct writer_item origin;
+    struct parcel origin_known;
+    bool origin_due;
+    uint32_t account_number, source;
+    struct intake *intake;
+    uint64_t intake_base; /* what it held after the listing */
+    int intake_err;
+    int storage_err;
+    unsigned unacknowledged;
+
+    /* The connection. */
+    struct resolution *resolution;
+    struct resolver_answer *answer;
+    size_t next_address;
+    int connect_err;
+    struct loop_socket *socket;
+    bool receiving;
+    bool sending;
+    size_t sending_tls; /* bytes of tls_output() in flight */
+    uint8_t plain_out[64];
+    struct worker_context *context;
+    struct tls *tls;
+    bool lent;   /* the engine may still look at the loop's buffer */
+    bool hungry; /* it has seen all that was received */
+    bool ended;  /* nothing more will be received */
+
+    /* POP3, and what its callbacks ask for. */
+    struct pop3 *pop3;
+    bool idle; /* pop3_idle() was called */
+    bool tls_asked;
+    bool work_asked;
+    bool all_fetched;
+    bool flushed;
+    bool told_durable;
+    bool listing_counted;
+    bool no_memory; /* for the listing */
+    uint64_t uidl_bytes;
+    uint64_t waiting_since_ms; /* for memory or the writer; 0: it does not */
+    uint64_t keepalive_ms;
+};
+
+/* session.c */
+
+/* Settles the outcome if that has not been done (printf's rules). */
+void session_settle(struct session *s, enum scope scope, enum retry retry,
+                    const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The session has an outcome, its own or POP3's: leave. */
+void session_end(struct session *s);
+/* Nothing more can be sent: close the socket, if there is one. */
+void session_close(struct session *s);
+uint64_t session_now(const struct session *s);
+bool session_talks(const struct session *s);
+
+/* session_connect.c */
+void session_resolve(struct session *s);
+/* False: an answer is on its way to this session. */
+bool session_resolve_cancel(struct session *s);
+/* The handlers of session_io.c are used for the socket. */
+void session_connect_next(struct session *s);
+void session_connected(struct session *s, int err);
+
+/* session_io.c */
+extern const struct loop_handlers session_handlers;
+void session_turn(struct session *s);
+void session_tls_start(struct session *s);
+/* Sends TLS's goodbye, if one is due. */
+void session_say_goodbye(struct session *s);
+void session_timer_fired(void *arg);
+
+/* session_mail.c */
+extern const struct pop3_callbacks session_callbacks;
+/* Does what the callbacks asked for. To be called after every call of POP3 that takes
+ * `now`. */
+void session_follow(struct session *s);
+int session_intake_open(struct session *s);
+/* Nothing more is taken in: what is whole goes to the writer. */
+void session_intake_finish(struct session *s);
+/* The working memory: no message is taken in any more. */
+void session_drop_memory(struct session *s);
+/* It waited for too long, or may send a NOOP. */
+void session_waited(struct session *s);
+
+/* session_record.c */
+void session_write_record(struct session *s);
+void session_adopt_outcome(struct session *s);
+void session_deliver(struct session *s);
+int64_t session_clock_us(void);
+
+#endif

@@ -1,0 +1,153 @@
+#include "archive/error.h"
+#include "workers/session_internal.h"
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int64_t session_clock_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* POP3's words do not name the server. */
+void session_adopt_outcome(struct session *s)
+{
+    const struct outcome *o = pop3_outcome(s->pop3);
+    s->marks.pop3 = *pop3_memory(s->pop3);
+    s->counts.bytes = pop3_stats(s->pop3)->body_bytes;
+    if (s->settled)
+        return;
+    s->settled = true;
+    s->outcome = *o;
+    if (o->scope != SCOPE_NONE && o->scope != SCOPE_PROCESS)
+        outcome_set(&s->outcome, o->scope, o->retry, "%s:%u: %s", s->host, s->port,
+                    o->text);
+}
+
+static const struct listing_summary *summary(const struct session *s)
+{
+    const struct listing *listing = pop3_listing(s->pop3);
+    return listing != NULL ? listing_summary(listing) : NULL;
+}
+
+static bool all_is_listed(const struct session *s)
+{
+    return s->counts.listed != SIZE_UNKNOWN;
+}
+
+static bool all_is_archived(const struct session *s)
+{
+    return all_is_listed(s) && s->outcome.scope == SCOPE_NONE && !s->outcome.more &&
+           s->counts.refused == 0 && s->counts.quarantined == 0;
+}
+
+static enum session_state state_of(const struct session *s)
+{
+    if (!all_is_listed(s))
+        return SESSION_FAILED;
+    return all_is_archived(s) ? SESSION_COMPLETE : SESSION_PARTIAL;
+}
+
+/* The outcome in words also where nothing failed but something is missing. */
+static const char *words(const struct session *s, char text[OUTCOME_TEXT_SIZE])
+{
+    if (s->outcome.scope != SCOPE_NONE)
+        return s->outcome.text;
+    text[0] = '\0';
+    if (s->counts.refused > 0 || s->counts.quarantined > 0)
+        (void)snprintf(text, OUTCOME_TEXT_SIZE,
+                       "%" PRIu64 " messages were refused by the server and %" PRIu64
+                       " put aside; those refused are asked for again.",
+                       s->counts.refused, s->counts.quarantined);
+    else if (s->outcome.more)
+        (void)snprintf(text, OUTCOME_TEXT_SIZE,
+                       "Left at the session's limit; the rest follows in the next.");
+    return text;
+}
+
+static void fill_in(const struct session *s, struct session_meta *m)
+{
+    const struct pool_counts *c = &s->counts;
+    const struct listing_summary *l = summary(s);
+    *m = (struct session_meta){
+        .state = (uint8_t)state_of(s),
+        .more = s->outcome.more,
+        .began_us = s->began_us,
+        .ended_us = session_clock_us(),
+        .listed = c->listed,
+        .listed_bytes = c->listed_bytes,
+        .known = c->known,
+        .fetched = c->fetched,
+        .deduplicated = c->deduplicated,
+        .healed = c->healed,
+        .refused = c->refused,
+        .quarantined = c->quarantined,
+        .bytes = c->bytes,
+        .address = span_text(s->address),
+        .tls = span_text(s->tls_text),
+    };
+    if (l != NULL && all_is_listed(s)) {
+        memcpy(m->digest, l->digest, sizeof(m->digest));
+        m->trusted = l->trust == LISTING_TRUSTED;
+        if (!m->trusted)
+            m->untrusted = span_text(listing_trust_text(l->trust));
+    }
+}
+
+void session_write_record(struct session *s)
+{
+    char text[OUTCOME_TEXT_SIZE];
+    struct session_meta m;
+    if (s->intake == NULL || s->storage_err != 0 || s->intake_err != 0)
+        return;
+    fill_in(s, &m);
+    m.text = span_text(words(s, text));
+    s->intake_err = intake_session(s->intake, &m);
+}
+
+/* The archive's side ends before the result is told: the account may be next at once. */
+static void let_go(struct session *s)
+{
+    struct worker *w = s->worker;
+    budget_drop(w->shared->budget, &s->work);
+    budget_drop(w->shared->budget, &s->listing);
+    budget_drop(w->shared->budget, &s->base);
+    intake_close(s->intake);
+    s->intake = NULL;
+    tls_destroy(s->tls);
+    if (s->context != NULL)
+        worker_context_give_back(w, s->context);
+    if (w->loop != NULL)
+        timers_cancel(loop_timers(w->loop), &s->timer);
+    TAILQ_REMOVE(&w->list, s, link);
+    atomic_fetch_sub(&w->sessions, 1);
+}
+
+void session_deliver(struct session *s)
+{
+    const struct worker_shared *shared = s->worker->shared;
+    let_go(s);
+    if (s->storage_err != 0)
+        outcome_set(&s->outcome, SCOPE_PROCESS, RETRY_BACKOFF,
+                    "The archive could not be written (%s); the session was left without "
+                    "QUIT, and what is not archived is fetched again.",
+                    error_text(s->storage_err));
+    const struct pool_result result = {
+        .tag = s->tag,
+        .outcome = &s->outcome,
+        .stopped = s->stopped,
+        .counts = s->counts,
+        .marks = s->marks,
+        .address = s->address,
+        .tls = s->tls_text,
+        .round_trips = pop3_stats(s->pop3)->round_trips,
+    };
+    shared->done(shared->done_arg, &result);
+    session_discard(s);
+}
