@@ -115,14 +115,14 @@ static void judge(struct once *o, const struct session_end *end)
         o->tally.complete++;
 }
 
+/* When the archive has failed that is said once, not by each session, and how much of what
+ * they fetched is on disk is not known. */
 static void take_ends(struct once *o, bool archive_failed)
 {
     struct session_end end;
-    while (rounds_take(&o->rounds, &end)) {
-        if (archive_failed && end.outcome.scope == SCOPE_PROCESS)
-            end.stopped = true; /* said once, not by each session */
-        judge(o, &end);
-    }
+    while (rounds_take(&o->rounds, &end))
+        if (!archive_failed || end.outcome.scope != SCOPE_PROCESS)
+            judge(o, &end);
 }
 
 static void draw(struct once *o)
@@ -134,7 +134,7 @@ static void draw(struct once *o)
     struct pool_progress now;
     char text[PROGRESS_TEXT_SIZE];
     sessions_progress(o->rounds.sessions, &now);
-    progress_text(text, &o->tally, now.messages, now.received_bytes, now_ms - o->began_ms);
+    tally_progress(text, &o->tally, now.messages, now.received_bytes, now_ms - o->began_ms);
     log_status(o->how->log, text);
 }
 
@@ -142,7 +142,7 @@ static void draw(struct once *o)
 static int fetch(struct once *o)
 {
     const struct once_config *how = o->how;
-    char text[POOL_TEXT_SIZE];
+    char text[ARCHIVE_PROBLEM_SIZE];
     uint64_t pause_ms = how->log->terminal ? DRAW_INTERVAL_MS : ROUNDS_FOREVER;
     while (!scheduler_finished(o->rounds.scheduler)) {
         rounds_begin(&o->rounds);
@@ -150,7 +150,7 @@ static int fetch(struct once *o)
             break; /* none of them could be begun */
         draw(o);
         rounds_wait(&o->rounds, how->signals, pause_ms);
-        int err = sessions_failure(o->rounds.sessions, text);
+        int err = rounds_failure(&o->rounds, text);
         take_ends(o, err != 0);
         if (err != 0) {
             log_line(how->log, "mailcaskd: %s", text);
@@ -167,10 +167,11 @@ static int fetch(struct once *o)
 static int finish(struct once *o, int err)
 {
     char text[PROGRESS_TEXT_SIZE];
-    rounds_close(&o->rounds);
-    take_ends(o, true);
+    int late_err = rounds_close(&o->rounds);
+    err = err != 0 ? err : late_err;
+    take_ends(o, err != 0);
     log_status(o->how->log, "");
-    progress_summary(text, &o->tally);
+    tally_summary(text, &o->tally);
     (void)printf("%s\n", text);
     if (err != 0)
         return EXIT_CANNOT;
@@ -179,7 +180,7 @@ static int finish(struct once *o, int err)
 
 static int begin_and_fetch(struct once *o)
 {
-    char text[POOL_TEXT_SIZE];
+    char text[ARCHIVE_PROBLEM_SIZE];
     if (rounds_open(&o->rounds, text) != 0) {
         log_line(o->how->log, "mailcaskd: %s", text);
         return EXIT_CANNOT;

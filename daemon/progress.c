@@ -90,8 +90,8 @@ static void add_some(struct pieces *p, uint64_t count, const char *what)
     add(p, ", %s %s", text, what);
 }
 
-void progress_text(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
-                   uint64_t bytes, uint64_t elapsed_ms)
+void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
+                    uint64_t bytes, uint64_t elapsed_ms)
 {
     char done[COUNT_TEXT_SIZE], all[COUNT_TEXT_SIZE], some[COUNT_TEXT_SIZE],
         size[BYTES_TEXT_SIZE];
@@ -108,7 +108,7 @@ void progress_text(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t
     add_some(&p, t->failed, "failed");
 }
 
-void progress_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t)
+void tally_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t)
 {
     char complete[COUNT_TEXT_SIZE], all[COUNT_TEXT_SIZE], fetched[COUNT_TEXT_SIZE],
         known[COUNT_TEXT_SIZE], size[BYTES_TEXT_SIZE];

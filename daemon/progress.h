@@ -27,12 +27,12 @@ void tally_add(struct tally *t, const struct pool_counts *counts, bool first);
 
 /* "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed". messages and bytes are
  * those of the moment, sessions under way included. */
-void progress_text(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
-                   uint64_t bytes, uint64_t elapsed_ms);
+void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
+                    uint64_t bytes, uint64_t elapsed_ms);
 
 /* "3 of 4 accounts complete, 1,234 messages archived (56.7 MB), 12 known", and what else
  * there is to tell. */
-void progress_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t);
+void tally_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t);
 
 /* "1,234,567" */
 void count_text(char out[COUNT_TEXT_SIZE], uint64_t count);

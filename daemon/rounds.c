@@ -1,7 +1,6 @@
 #include "daemon/rounds.h"
 
 #include "archive/error.h"
-#include "daemon/archive_problem.h"
 #include "daemon/clock.h"
 #include "daemon/process.h"
 
@@ -44,7 +43,7 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
 
 void rounds_destroy(struct rounds *r)
 {
-    rounds_close(r);
+    (void)rounds_close(r);
     sessions_destroy(r->sessions);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
@@ -59,46 +58,53 @@ static void report_note(void *arg, enum archive_note note, const char *text)
              note == NOTE_DAMAGE ? "damage: " : "", text);
 }
 
-int rounds_open(struct rounds *r, char out_text[POOL_TEXT_SIZE])
+int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 {
     const struct archive_options options = {
         .mode = ARCHIVE_WRITE, .report = report_note, .report_arg = r};
-    char problem[ARCHIVE_PROBLEM_SIZE];
     int err = archive_open(r->config->archive_path, &options, &r->archive);
     if (err != 0) {
         r->archive = NULL;
-        archive_problem(problem, r->config->archive_path, err);
-        (void)snprintf(out_text, POOL_TEXT_SIZE, "%.*s", POOL_TEXT_SIZE - 1, problem);
+        archive_problem(out_text, r->config->archive_path, err);
         return err;
     }
     err = sessions_open(r->sessions, r->archive, r->config->max_memory_bytes, r->backend);
     if (err != 0) {
-        (void)snprintf(out_text, POOL_TEXT_SIZE, "the workers cannot be started: %s",
+        (void)snprintf(out_text, ARCHIVE_PROBLEM_SIZE, "the workers cannot be started: %s",
                        error_text(err));
-        rounds_close(r);
+        (void)rounds_close(r);
     }
     return err;
 }
 
-void rounds_close(struct rounds *r)
+int rounds_failure(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 {
+    int err = sessions_failure(r->sessions);
+    if (err != 0)
+        archive_problem(out_text, r->config->archive_path, err);
+    return err;
+}
+
+int rounds_close(struct rounds *r)
+{
+    char problem[ARCHIVE_PROBLEM_SIZE];
     if (r->archive == NULL)
-        return;
-    char text[POOL_TEXT_SIZE];
-    bool told = sessions_failure(r->sessions, text) != 0;
-    bool failed = sessions_close(r->sessions, text) != 0;
-    if (failed && !told)
-        log_line(r->log, "mailcaskd: %s", text);
+        return 0;
+    bool told = sessions_failure(r->sessions) != 0;
+    int failure = sessions_close(r->sessions);
     int err = archive_close(r->archive);
     r->archive = NULL;
-    if (err == 0 || failed)
-        return;
-    char problem[ARCHIVE_PROBLEM_SIZE];
-    archive_problem(problem, r->config->archive_path, err);
-    log_line(r->log,
-             "mailcaskd: %s (the newest segment was not sealed; nothing that was archived "
-             "is lost, the next start mends it)",
-             problem);
+    if (failure != 0 && !told) {
+        archive_problem(problem, r->config->archive_path, failure);
+        log_line(r->log, "mailcaskd: %s", problem);
+    } else if (failure == 0 && err != 0) {
+        archive_problem(problem, r->config->archive_path, err);
+        log_line(r->log,
+                 "mailcaskd: %s (the newest segment is not sealed; nothing that was "
+                 "archived is lost, and the next start mends it)",
+                 problem);
+    }
+    return failure;
 }
 
 int rounds_reload(struct rounds *r, struct config *config)

@@ -4,6 +4,7 @@
 #ifndef MAILCASK_DAEMON_ROUNDS_H
 #define MAILCASK_DAEMON_ROUNDS_H
 
+#include "daemon/archive_problem.h"
 #include "daemon/config.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
@@ -36,10 +37,16 @@ void rounds_destroy(struct rounds *r);
 
 /* Open the archive, which recovers it and logs what was found, and start the workers. 0; or
  * an error, and out_text is the sentence for it. */
-int rounds_open(struct rounds *r, char out_text[POOL_TEXT_SIZE]);
-/* End every session, then seal and close the archive. The ends are there to be taken. A
- * failure to seal is logged: what is durable stays so. */
-void rounds_close(struct rounds *r);
+int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
+
+/* End every session, then seal and close the archive. The ends are there to be taken. 0, or
+ * the failure that met the last messages; it is logged, unless rounds_failure() told it
+ * before. A failure to seal is only logged: what is archived stays so. */
+int rounds_close(struct rounds *r);
+
+/* Why nothing more can be archived until rounds_close() and rounds_open(): an error, and
+ * out_text is the sentence for it; or 0. */
+int rounds_failure(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
 
 /* Replace the configuration, with all that goes on going on: 0, and config is taken over;
  * or -ENOMEM and nothing has changed. */

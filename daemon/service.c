@@ -12,15 +12,16 @@
 
 #define PAUSE_FIRST_MS 30000 /* after the archive has failed; doubles to: */
 #define PAUSE_MAX_MS 300000
-#define PAUSE_FORGOTTEN_MS 900000 /* after so long without a failure the first one again \
-                                   */
+#define PAUSE_FORGOTTEN_MS                                        \
+    900000 /* after so long without a failure the first one again \
+            */
 
 struct service {
     const struct service_config *how;
     struct rounds rounds;
     uint64_t opened_ms; /* when the archive was opened last */
     uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
-    char problem[POOL_TEXT_SIZE]; /* why it could not be opened, as said last */
+    char problem[ARCHIVE_PROBLEM_SIZE]; /* why it could not be opened, as said last */
 };
 
 static void say_fetched(const struct service *v, const struct session_end *end)
@@ -60,9 +61,10 @@ static void say_end(struct service *v, const struct session_end *end)
         say_server_failure(v, server, text);
         return;
     }
+    if (end->held && outcome->scope != SCOPE_PROCESS &&
+        marks_server_news(r->marks, (uint32_t)(server - r->config->servers), ""))
+        log_line(v->how->log, "server %s: works again", server->name);
     if (outcome->scope == SCOPE_NONE) {
-        if (marks_server_news(r->marks, (uint32_t)(server - r->config->servers), ""))
-            log_line(v->how->log, "server %s: works again", server->name);
         if (marks_account_news(r->marks, end->account, ""))
             log_line(v->how->log, "%s: works again", account->name);
     } else if (marks_account_news(r->marks, end->account, text)) {
@@ -135,7 +137,7 @@ static void wait_a_while(struct service *v)
 /* Bring the archive back: opening it recovers what is on disk. */
 static void reopen(struct service *v)
 {
-    char text[POOL_TEXT_SIZE];
+    char text[ARCHIVE_PROBLEM_SIZE];
     v->problem[0] = '\0';
     while (!v->how->signals->stop) {
         wait_a_while(v);
@@ -155,19 +157,19 @@ static void reopen(struct service *v)
 
 static void run(struct service *v)
 {
-    char text[POOL_TEXT_SIZE];
+    char problem[ARCHIVE_PROBLEM_SIZE];
     while (!v->how->signals->stop) {
         rounds_begin(&v->rounds);
         wait_for_events(v, ROUNDS_FOREVER);
-        bool failed = sessions_failure(v->rounds.sessions, text) != 0;
+        bool failed = rounds_failure(&v->rounds, problem) != 0;
         take_ends(v, failed);
         if (!failed)
             continue;
         log_line(v->how->log,
                  "mailcaskd: %s; fetching stops, and goes on when the archive can be "
                  "written again",
-                 text);
-        rounds_close(&v->rounds);
+                 problem);
+        (void)rounds_close(&v->rounds);
         take_ends(v, true);
         reopen(v);
     }
@@ -176,7 +178,7 @@ static void run(struct service *v)
 int service_run(const struct service_config *how)
 {
     struct service v = {.how = how};
-    char text[POOL_TEXT_SIZE];
+    char text[ARCHIVE_PROBLEM_SIZE];
     int err = rounds_create(&v.rounds, how->config, NULL, SCHEDULER_SERVICE, how->backend,
                             how->log);
     if (err != 0) {
@@ -189,7 +191,7 @@ int service_run(const struct service_config *how)
         v.opened_ms = clock_now_ms();
         rounds_announce(&v.rounds, NULL);
         run(&v);
-        rounds_close(&v.rounds);
+        err = rounds_close(&v.rounds);
         take_ends(&v, true);
         log_line(how->log, "mailcaskd: stopped");
     } else {

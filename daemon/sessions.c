@@ -214,13 +214,12 @@ static void let_go(struct pool *pool)
         (void)pthread_detach(thread);
 }
 
-int sessions_close(struct sessions *s, char out_text[POOL_TEXT_SIZE])
+int sessions_close(struct sessions *s)
 {
-    out_text[0] = '\0';
     if (s->pool == NULL)
         return 0;
     pool_stop(s->pool);
-    int err = pool_failure(s->pool, out_text);
+    int err = sessions_failure(s);
     let_go(s->pool);
     s->pool = NULL;
     return err;
@@ -374,10 +373,10 @@ void sessions_renumber(struct sessions *s, const struct config *config)
     }
 }
 
-int sessions_failure(const struct sessions *s, char out_text[POOL_TEXT_SIZE])
+int sessions_failure(const struct sessions *s)
 {
-    out_text[0] = '\0';
-    return s->pool != NULL ? pool_failure(s->pool, out_text) : 0;
+    char text[POOL_TEXT_SIZE]; /* for people; archive_problem() says more */
+    return s->pool != NULL ? pool_failure(s->pool, text) : 0;
 }
 
 void sessions_progress(const struct sessions *s, struct pool_progress *out)

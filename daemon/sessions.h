@@ -41,7 +41,7 @@ int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memo
 /* Ends the pool with all its sessions. Their ends are there to be taken when it returns;
  * sessions that are still reading a password come later. Returns what sessions_failure()
  * says after the last of them. Does nothing if there is no pool. */
-int sessions_close(struct sessions *s, char out_text[POOL_TEXT_SIZE]);
+int sessions_close(struct sessions *s);
 
 /* Hold a session with the account of this index. config is not needed after return. 0;
  * -EBUSY: a session of an account of this name, which was out of the configuration for a
@@ -64,7 +64,7 @@ void sessions_renumber(struct sessions *s, const struct config *config);
 
 /* pool_failure(), pool_progress() and pool_describe() of the pool that is open; 0, zeroes
  * and "" if none is. */
-int sessions_failure(const struct sessions *s, char out_text[POOL_TEXT_SIZE]);
+int sessions_failure(const struct sessions *s);
 void sessions_progress(const struct sessions *s, struct pool_progress *out);
 const char *sessions_describe(const struct sessions *s);
 
