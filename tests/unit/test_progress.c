@@ -1,0 +1,141 @@
+#include "daemon/progress.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void count_is(uint64_t count, const char *text)
+{
+    char out[COUNT_TEXT_SIZE];
+    count_text(out, count);
+    assert_string_equal(out, text);
+}
+
+static void counts_are_grouped_by_three(void **state)
+{
+    (void)state;
+    count_is(0, "0");
+    count_is(999, "999");
+    count_is(1000, "1,000");
+    count_is(123456, "123,456");
+    count_is(1234567, "1,234,567");
+    count_is(UINT64_MAX, "18,446,744,073,709,551,615");
+}
+
+static void bytes_are(uint64_t bytes, const char *text)
+{
+    char out[BYTES_TEXT_SIZE];
+    bytes_text(out, bytes);
+    assert_string_equal(out, text);
+}
+
+static void sizes_have_three_digits_or_so(void **state)
+{
+    (void)state;
+    bytes_are(0, "0 bytes");
+    bytes_are(1, "1 byte");
+    bytes_are(999, "999 bytes");
+    bytes_are(1000, "1.0 kB");
+    bytes_are(1949, "1.9 kB");
+    bytes_are(1950, "2.0 kB");
+    bytes_are(999949, "999.9 kB");
+    bytes_are(999950, "1.0 MB");
+    bytes_are(56700000, "56.7 MB");
+    bytes_are(999949999, "999.9 MB");
+    bytes_are(999950000, "1.0 GB");
+    bytes_are(UINT64_MAX, "18.4 EB");
+}
+
+static void summary_is(const struct tally *t, const char *text)
+{
+    char out[PROGRESS_TEXT_SIZE];
+    tally_summary(out, t);
+    assert_string_equal(out, text);
+}
+
+static void the_summary_names_what_there_is(void **state)
+{
+    (void)state;
+    summary_is(&(struct tally){.accounts = 4,
+                               .complete = 3,
+                               .failed = 1,
+                               .fetched = 1234,
+                               .bytes = 56700000,
+                               .known = 12},
+               "3 of 4 accounts complete, 1,234 messages archived (56.7 MB), 12 known");
+    summary_is(&(struct tally){.accounts = 1, .complete = 1, .fetched = 1, .bytes = 1},
+               "1 of 1 account complete, 1 message archived (1 byte), 0 known");
+    summary_is(&(struct tally){.accounts = 9,
+                               .complete = 2,
+                               .failed = 3,
+                               .deduplicated = 4,
+                               .healed = 5,
+                               .refused = 6,
+                               .quarantined = 7},
+               "2 of 9 accounts complete, 0 messages archived (0 bytes), 0 known, "
+               "4 known by content, 5 damaged copies replaced, 6 refused by the server, "
+               "7 quarantined, 4 accounts not tried to the end");
+}
+
+static void the_largest_summary_fits(void **state)
+{
+    (void)state;
+    struct tally t;
+    char out[PROGRESS_TEXT_SIZE];
+    memset(&t, 0x7f, sizeof(t));
+    t.complete = t.failed = 0;
+    tally_summary(out, &t);
+    const char end[] = "accounts not tried to the end";
+    assert_string_equal(out + strlen(out) - strlen(end), end);
+}
+
+static void known_messages_are_those_known_before(void **state)
+{
+    (void)state;
+    struct tally t = {.accounts = 1};
+    /* The second session of an account lists what the first has fetched. */
+    tally_add(&t, &(struct pool_counts){.known = 3, .fetched = 500, .bytes = 10}, true);
+    tally_add(&t, &(struct pool_counts){.known = 503, .fetched = 7, .bytes = 1}, false);
+    assert_int_equal(t.known, 3);
+    assert_int_equal(t.fetched, 507);
+    assert_int_equal(t.bytes, 11);
+    tally_add(&t,
+              &(struct pool_counts){
+                  .deduplicated = 1, .healed = 2, .refused = 3, .quarantined = 4},
+              false);
+    assert_int_equal(t.deduplicated, 1);
+    assert_int_equal(t.healed, 2);
+    assert_int_equal(t.refused, 3);
+    assert_int_equal(t.quarantined, 4);
+}
+
+static void progress_has_a_rate_after_a_second(void **state)
+{
+    (void)state;
+    struct tally t = {.accounts = 50, .complete = 10};
+    char out[PROGRESS_TEXT_SIZE];
+    tally_progress(out, &t, 1234, 56700000, 999);
+    assert_string_equal(out, "10 of 50 accounts, 1,234 messages, 56.7 MB");
+    t.failed = 2;
+    tally_progress(out, &t, 1234, 56700000, 7000);
+    assert_string_equal(out,
+                        "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_are_grouped_by_three),
+        cmocka_unit_test(sizes_have_three_digits_or_so),
+        cmocka_unit_test(the_summary_names_what_there_is),
+        cmocka_unit_test(the_largest_summary_fits),
+        cmocka_unit_test(known_messages_are_those_known_before),
+        cmocka_unit_test(progress_has_a_rate_after_a_second),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
