@@ -286,8 +286,10 @@ static int account_from(struct archive *a, const char *name, struct account_info
     err = row_next_name(t, &key, &number);
     if (err == 0)
         err = row_get_account(t, number, &row);
-    if (err == 0)
+    if (err == 0) {
         fill_account(number, &row, out);
+        copy_text(out->name, sizeof(out->name), key);
+    }
     index_abort(t);
     return err;
 }

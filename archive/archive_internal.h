@@ -66,6 +66,8 @@ int archive_recover(struct archive *a);
  * checksums. */
 int store_carry(struct archive *a, struct record *r);
 int store_create(struct archive *a);
+/* Take the highest account number from the index. */
+int store_learn_accounts(struct archive *a);
 void store_destroy(struct archive *a);
 
 /* The trailer hash of a sealed segment, zeros for id 0 or where it cannot be read. */

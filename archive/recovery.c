@@ -451,6 +451,8 @@ static int recover_all(struct recovery *r, const uint64_t *ids, size_t count)
         err = carry(r, &r->unsealed[i]);
     if (err == 0)
         err = store_commit(a);
+    if (err == 0)
+        err = store_learn_accounts(a); /* those that were carried have their numbers */
     for (size_t i = 0; err == 0 && i < r->unsealed_count; i++)
         err = seal_old(r, &r->unsealed[i]);
     return err;

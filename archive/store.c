@@ -8,20 +8,29 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int store_create(struct archive *a)
+static int learn_number(struct archive *a, enum info_number which, uint64_t *out)
 {
     struct index_txn *t = NULL;
-    a->store = calloc(1, sizeof(*a->store));
-    if (a->store == NULL)
-        return -ENOMEM;
     int err = index_begin_read(a->index, &t);
     if (err != 0)
         return err;
-    err = row_get_number(t, INFO_LAST_LSN, &a->store->last_lsn);
-    if (err == 0)
-        err = row_get_number(t, INFO_LAST_ACCOUNT, &a->store->last_account);
+    err = row_get_number(t, which, out);
     index_abort(t);
     return err;
+}
+
+int store_learn_accounts(struct archive *a)
+{
+    return learn_number(a, INFO_LAST_ACCOUNT, &a->store->last_account);
+}
+
+int store_create(struct archive *a)
+{
+    a->store = calloc(1, sizeof(*a->store));
+    if (a->store == NULL)
+        return -ENOMEM;
+    int err = learn_number(a, INFO_LAST_LSN, &a->store->last_lsn);
+    return err != 0 ? err : store_learn_accounts(a);
 }
 
 static void clear_batch(struct store *s)

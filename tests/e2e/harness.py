@@ -771,7 +771,7 @@ class Mailcask:
         """The objects a --json command prints, one a line."""
         result = self.tool(*arguments, "--json")
         if result.status != 0:
-            raise RuntimeError(f"mailcask {shlex.join(map(str, arguments))}: {result}")
+            raise RuntimeError(f"mailcask {shlex.join(map(str, arguments))}: {shorten(str(result))}")
         return [json.loads(l) for l in result.out.splitlines()]
 
     def restore(self, to, *which):

@@ -148,6 +148,7 @@ static void killed_at_each_call(void **state, enum fault_kind kind, bool kill_re
             recover_through_kills(f, kind);
         fixture_open(f, ARCHIVE_WRITE);
         assert_int_equal(f->damage_notes, 0);
+        fixture_session(f, "b@x", 0, 2, 100); /* a new account takes no number that is in use */
         assert_messages(f, shared[0]);
         char *first = fixture_dump(f);
         fixture_crash(f);
@@ -162,6 +163,8 @@ static void killed_at_each_call(void **state, enum fault_kind kind, bool kill_re
         struct account_info info;
         assert_int_equal(archive_find_account(f->archive, "a@x", &info), 0);
         assert_int_equal(info.messages, MESSAGES);
+        assert_int_equal(archive_find_account(f->archive, "b@x", &info), 0);
+        assert_int_equal(info.messages, 2);
         fresh(f);
         at += step;
     }

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""The service in the foreground: it polls, reloads, and stops cleanly in the middle of work."""
+
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from harness import *
+
+mail = temp_folder()
+write_files(mail / "a", [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(10)])
+write_files(mail / "b", [b"Subject: b%d\r\n\r\nbody\r\n" % i for i in range(10)])
+run([BUILD / "tests/mailgen", mail, "--accounts", "3", "--messages", "200", "--seed", "5"])
+big = sorted(p.name for p in mail.iterdir() if p.is_dir() and p.name.startswith("user"))
+server = Pop3d(mail, "--no-lock")
+
+
+def messages(cask, account):
+    try:
+        return {a["account"]: a["messages"] for a in cask.json("accounts")}.get(account, 0)
+    except RuntimeError:
+        return 0
+
+
+def polls_and_reloads():
+    cask = Mailcask()
+    cask.add_server("s", server.port, server.ca, poll="1s")
+    cask.add_account("a", "s")
+    cask.init()
+    service = cask.start()
+    wait_for(lambda: messages(cask, "a") == 10, what="the first poll")
+    ok(True, "the first poll archives what is there")
+    write_files(mail / "new", [b"Subject: new\r\n\r\nnew\r\n"])
+    shutil.copy(next((mail / "new").iterdir()), mail / "a" / "zzz-new")
+    wait_for(lambda: messages(cask, "a") == 11, what="a later poll")
+    ok(True, "a later poll archives what has come")
+    good = cask.config.read_text()
+    cask.config.write_text(good + "nonsense = 1\n")
+    service.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: "nonsense" in service.output(), what="the refusal")
+    ok(service.child.poll() is None, "a bad new configuration is refused, the old one runs on")
+    cask.add_account("b", "s")
+    cask.write_config()
+    service.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: messages(cask, "b") == 10, what="the new account")
+    ok(True, "SIGHUP: a new account is fetched without a restart")
+    is_(service.stop(), 0, "SIGTERM: exit 0")
+    is_(cask.tool("verify").status, 0, "the archive is sound")
+
+
+def stops_in_mid_work():
+    cask = Mailcask()
+    slow = Pop3d(mail, "--no-lock", "--throttle", "400000")
+    cask.add_server("s", slow.port, slow.ca)
+    for user in big:
+        cask.add_account(user, "s")
+    cask.init()
+    service = cask.start()
+    wait_for(lambda: len(slow.log("retr")) > 30, what="some mail")
+    begin = time.monotonic()
+    status = service.stop()
+    seconds = time.monotonic() - begin
+    is_(status, 0, "SIGTERM in the middle of fetching: exit 0")
+    ok(seconds < 5, f"within 5 seconds ({seconds:.1f})")
+    is_(cask.tool("verify").status, 0, "the archive is sound")
+    kept = sum(a["messages"] for a in cask.json("accounts"))
+    ok(kept > 0, f"what came whole is kept ({kept} messages)")
+    served = len(slow.log("retr"))
+    slow.stop()
+    fast = Pop3d(mail, "--no-lock")
+    cask.add_server("s", fast.port, fast.ca)
+    is_(cask.once().status, 0, "a pass to the end")
+    total = sum(len(list((mail / u).iterdir())) for u in big)
+    is_(sum(a["messages"] for a in cask.json("accounts")), total, "completes it")
+    is_(len(fast.log("retr")), total - kept, "and fetches nothing twice")
+    diag(f"{served} handed over before the stop, {kept} kept")
+
+
+polls_and_reloads()
+stops_in_mid_work()
+done()
