@@ -315,9 +315,12 @@ int archive_find_account(struct archive *a, const char *name, struct account_inf
 {
     if (name[0] == '\0')
         return ERR_NOT_FOUND;
-    int err = account_from(a, name, out);
-    if (err == 0 && strcmp(out->name, name) != 0)
+    struct account_info next;
+    int err = account_from(a, name, &next);
+    if (err == 0 && strcmp(next.name, name) != 0)
         err = ERR_NOT_FOUND;
+    if (err == 0)
+        *out = next;
     return err;
 }
 
