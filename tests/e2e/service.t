@@ -51,7 +51,7 @@ def polls_and_reloads():
 def stops_in_mid_work():
     cask = Mailcask()
     slow = Pop3d(mail, "--no-lock", "--throttle", "400000")
-    cask.add_server("s", slow.port, slow.ca)
+    cask.add_server("s", slow.port, slow.ca, poll="2s")
     for user in big:
         cask.add_account(user, "s")
     cask.init()
