@@ -24,8 +24,6 @@
 #define DISCARD_SIZE 4096
 #define WAIT_STEP_MS 5 /* between looks at a command that has closed its output */
 
-extern char **environ;
-
 static int fail(struct secret_error *error, int err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
