@@ -1,6 +1,6 @@
 /* A folder of configuration files for one test binary: cmocka's group state. */
-#ifndef MAILCASK_TESTS_CONFIG_FILES_H
-#define MAILCASK_TESTS_CONFIG_FILES_H
+#ifndef MAILCASK_TESTS_SUPPORT_CONFIG_FILES_H
+#define MAILCASK_TESTS_SUPPORT_CONFIG_FILES_H
 
 #include "daemon/config.h"
 
