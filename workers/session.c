@@ -184,6 +184,12 @@ static void find_origin(struct session *s)
 {
     struct span name = span_text(s->account), host = span_text(s->host),
                 login = span_text(s->login);
+    s->storage_err = writer_failure(s->worker->shared->writer);
+    if (s->storage_err != 0) { /* what came could not be kept, and may go on RETR (Q35) */
+        session_settle(s, SCOPE_PROCESS, RETRY_BACKOFF, "The archive cannot be written.");
+        session_end(s);
+        return;
+    }
     int err =
         lookup_origin(s->worker->lookup, name, host, login, &s->account_number, &s->source);
     if (err == 0) {

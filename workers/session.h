@@ -14,9 +14,11 @@
 #define SESSION_KEEPALIVE_MS ((uint64_t)30 * 1000)
 #define SESSION_WAIT_MS ((uint64_t)10 * 60 * 1000) /* for memory, or for the writer */
 
-/* What the budget counts for a connection, most of it TLS; and the working memory of a
- * session that fetches: an open block, the same compressed, the metas. */
-#define SESSION_MEMORY ((uint64_t)32 * 1024)
+/* What the budget counts for a connection: TLS, and a listing of up to
+ * SESSION_LISTING_MEMORY (only what is beyond is counted apart); and the working memory of
+ * a session that fetches: an open block, the same compressed, the metas. */
+#define SESSION_LISTING_MEMORY ((uint64_t)16 * 1024)
+#define SESSION_MEMORY ((uint64_t)32 * 1024 + SESSION_LISTING_MEMORY)
 #define SESSION_META_MEMORY ((uint64_t)256 * 1024)
 #define SESSION_WORK_MEMORY (2 * ((uint64_t)CHUNK_RAW_MAX + SESSION_META_MEMORY))
 

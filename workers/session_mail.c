@@ -11,7 +11,7 @@
 
 /* Of LIST's sizes, until the listing is finished; with room to grow (listing.h). */
 #define LISTED_MEMORY ((uint64_t)24)
-#define LISTING_STEP ((uint64_t)16 * 1024)
+#define LISTING_STEP ((uint64_t)16 * 1024) /* what a growing one is counted in */
 
 /* To the writer and back */
 
@@ -176,6 +176,7 @@ static void count_listing(struct session *s)
     uint64_t size = open ? listing_summary(l)->list_count * LISTED_MEMORY : 0;
     size += listing_wanted_count(l) * sizeof(struct listing_entry) + s->uidl_bytes;
     size += intake_memory(s->intake);
+    size = size > SESSION_LISTING_MEMORY ? size - SESSION_LISTING_MEMORY : 0;
     size = (size + LISTING_STEP - 1) / LISTING_STEP * LISTING_STEP;
     if (size != s->listing.held &&
         !budget_resize(s->worker->shared->budget, &s->listing, size))

@@ -1,5 +1,6 @@
 #include "workers/worker.h"
 
+#include "archive/digest.h"
 #include "archive/error.h"
 #include "workers/session.h"
 
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void worker_post(struct worker *w, struct parcel *parcel)
 {
@@ -65,6 +67,18 @@ static void context_destroy(struct worker *w, struct worker_context *context)
     free(context);
 }
 
+/* Tells one state of a CA file from another; 0 without one. */
+static uint64_t stamp_of(const struct tls_policy *policy)
+{
+    struct stat st;
+    if (policy->ca_file == NULL || policy->fingerprint != NULL ||
+        stat(policy->ca_file, &st) != 0)
+        return 0;
+    const int64_t parts[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, (int64_t)st.st_size,
+                             (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec};
+    return checksum64(parts, sizeof(parts), 0);
+}
+
 static bool same_policy(const struct worker_context *c, const struct tls_policy *policy)
 {
     if (c->pinned != (policy->fingerprint != NULL))
@@ -73,7 +87,7 @@ static bool same_policy(const struct worker_context *c, const struct tls_policy 
         return memcmp(c->fingerprint, policy->fingerprint, sizeof(c->fingerprint)) == 0;
     if (c->ca_file == NULL || policy->ca_file == NULL)
         return c->ca_file == policy->ca_file;
-    return strcmp(c->ca_file, policy->ca_file) == 0;
+    return strcmp(c->ca_file, policy->ca_file) == 0 && c->stamp == stamp_of(policy);
 }
 
 static void make_room(struct worker *w)
@@ -99,6 +113,7 @@ static int context_create(struct worker *w, const struct tls_policy *policy,
     }
     if (policy->ca_file != NULL && (c->ca_file = strdup(policy->ca_file)) == NULL)
         goto no_memory;
+    c->stamp = stamp_of(policy);
     int err = tls_context_create(policy, &c->tls, out_text);
     if (err != 0) {
         free(c->ca_file);

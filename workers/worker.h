@@ -46,7 +46,8 @@ struct worker_shared {
 /* One verification policy's TLS context. */
 struct worker_context {
     struct tls_context *tls;
-    char *ca_file; /* NULL: the system's */
+    char *ca_file;  /* NULL: the system's */
+    uint64_t stamp; /* of ca_file, to see that it was replaced */
     bool pinned;
     uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
     unsigned users;

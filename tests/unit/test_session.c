@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,6 +206,22 @@ static void refuses_a_server_of_another_authority(void **state)
     assert_failed(world_run(w, &job), SCOPE_PROCESS, "/nonexistent/ca.pem");
 }
 
+static void sees_that_a_ca_file_was_replaced(void **state)
+{
+    struct world *w = *state;
+    struct mail_server_options options = {.messages = three, .count = 1};
+    world_begin(w, &options);
+    struct pool_job job = world_job(w, "alice", &options);
+    assert_fine(world_run(w, &job));
+    struct certificate *other = certificate_create(
+        &(struct certificate_spec){.common_name = "another", .authority = true});
+    certificate_write(other, w->ca_file);
+    certificate_destroy(other);
+    assert_failed(world_run(w, &job), SCOPE_SERVER, "127.0.0.1:");
+    certificate_write(w->authority, w->ca_file);
+    assert_fine(world_run(w, &job));
+}
+
 static void accepts_a_pinned_certificate(void **state)
 {
     struct world *w = *state;
@@ -319,24 +336,24 @@ static void leaves_at_the_session_limit_and_says_so(void **state)
 
 /* A full disk. */
 
-static bool is_full; /* set between world_begin() and world_submit() */
-
 static int pwrite_until_full(void *ctx, int fd, const void *data, size_t size,
                              uint64_t offset, size_t *out_written)
 {
-    (void)ctx;
-    return is_full ? -ENOSPC
-                   : system_files.pwrite(NULL, fd, data, size, offset, out_written);
+    const atomic_bool *full = ctx;
+    return atomic_load(full)
+               ? -ENOSPC
+               : system_files.pwrite(NULL, fd, data, size, offset, out_written);
 }
 
 static void leaves_without_quit_when_the_disk_is_full(void **state)
 {
     struct world *w = *state;
+    atomic_bool full = false;
     struct file_ops ops = system_files;
     struct mail_server_options options = {.messages = three, .count = 3};
     char text[POOL_TEXT_SIZE];
     ops.pwrite = pwrite_until_full;
-    is_full = false;
+    ops.ctx = &full;
     w->ops = &ops;
     world_begin(w, &options);
     struct pool_job job = world_job(w, "alice", &options);
@@ -345,16 +362,16 @@ static void leaves_without_quit_when_the_disk_is_full(void **state)
     assert_fine(world_run(w, &job));
     assert_int_equal(mail_server_quits(w->server), 1);
     assert_int_equal(pool_failure(w->pool, text), 0);
-    is_full = true;
+    atomic_store(&full, true);
     const struct world_result *r = world_run(w, &job);
     assert_failed(r, SCOPE_PROCESS, "No space left on device");
     assert_failed(world_run(w, &other), SCOPE_PROCESS, "No space left on device");
+    assert_int_equal(mail_server_sessions(w->server), 2); /* not even tried */
     assert_int_equal(mail_server_quits(w->server), 1);
     assert_int_equal(pool_failure(w->pool, text), -ENOSPC);
     assert_non_null(strstr(text, "No space left on device"));
     world_end(w);
     w->ops = NULL;
-    is_full = false;
     fixture_open(&w->fixture, ARCHIVE_WRITE);
     assert_int_equal(world_messages(w, "alice"), 1);
 }
@@ -508,6 +525,7 @@ static int setup_epoll(void **state)
         TEST(shows_a_refused_login_in_the_ledger, setup),                           \
         TEST(switches_to_tls_with_stls, setup),                                     \
         TEST(refuses_a_server_of_another_authority, setup),                         \
+        TEST(sees_that_a_ca_file_was_replaced, setup),                              \
         TEST(accepts_a_pinned_certificate, setup),                                  \
         TEST(says_that_a_connection_was_refused, setup),                            \
         TEST(archives_an_empty_mailbox, setup),                                     \
