@@ -23,8 +23,7 @@ enum body_kind {
 };
 
 /* Message flags */
-#define MESSAGE_HEALS 1u /* takes the place of an earlier, damaged copy under the same N \
-                          */
+#define MESSAGE_HEALS 1u /* takes the place of a damaged copy under the same N */
 #define MESSAGE_SHORT 2u /* far shorter than the server had said (Q31) */
 #define MESSAGE_NO_UIDL \
     4u /* the server gave none, a blank one, or one over UIDL_SIZE_MAX */
