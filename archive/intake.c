@@ -5,6 +5,7 @@
 #include "archive/envelope.h"
 #include "archive/error.h"
 #include "archive/index_rows.h"
+#include "archive/packer.h"
 #include "archive/reader.h"
 
 #include <assert.h>
@@ -15,25 +16,18 @@
  * again. */
 #define SESSION_BODIES_MAX 4096
 
-struct lookup {
-    struct archive *archive;
-    struct index_txn *txn;
-    bool resting;
-    struct reader *reader; /* to compare whole hashes */
-};
-
 struct session_body {
     uint8_t sha256[SHA256_SIZE];
     uint64_t n;
-    uint64_t place;
-    bool in_block; /* of the block that is open now */
+    uint64_t place; /* of a slice, in block number `block` */
+    uint64_t block;
+    bool slice;
 };
 
-/* Invariants: 1. raw[0, message_start) belongs to the messages already in `meta`. 2.
- * streaming implies message_start == 0 and no messages in `meta`. 3. err is sticky. */
 struct intake {
     struct intake_config config;
-    int err;
+    int err; /* sticky */
+    struct packer *packer;
     uint64_t highest;
     bool trusted;
     struct buffer
@@ -42,17 +36,9 @@ struct intake {
     size_t damaged_count;
     bool any_lost;
 
-    struct buffer raw;
-    struct buffer meta;
-    struct block_meta_writer block;
-
     bool in_message;
-    bool streaming;
-    size_t message_start;
     uint64_t message_size;
     uint64_t listed_size;
-    uint32_t chunks;
-    uint8_t stream[STREAM_ID_SIZE];
     struct buffer uidl;
     struct sha256 *hash;
     struct envelope envelope;
@@ -61,79 +47,33 @@ struct intake {
     size_t bodies_count;
 };
 
-int lookup_create(struct archive *a, struct lookup **out)
+/* The index as it is now; NULL when it fails. */
+static struct index_txn *awake(struct intake *in)
 {
-    struct lookup *l = calloc(1, sizeof(*l));
-    if (l == NULL)
-        return -ENOMEM;
-    l->archive = a;
-    l->resting = true;
-    int err = reader_create(a, &l->reader);
-    if (err == 0)
-        err = index_begin_read(a->index, &l->txn);
-    if (err != 0) {
-        lookup_destroy(l);
-        return err;
-    }
-    index_reset(l->txn);
-    *out = l;
-    return 0;
-}
-
-void lookup_destroy(struct lookup *l)
-{
-    if (l == NULL)
-        return;
-    reader_destroy(l->reader);
-    index_abort(l->txn);
-    free(l);
-}
-
-void lookup_rest(struct lookup *l)
-{
-    if (!l->resting)
-        index_reset(l->txn);
-    l->resting = true;
-}
-
-static int wake(struct lookup *l)
-{
-    if (!l->resting)
-        return 0;
-    int err = index_renew(l->txn);
-    if (err == 0)
-        l->resting = false;
-    return err;
-}
-
-int lookup_origin(struct lookup *l, struct span name, struct span host, struct span login,
-                  uint32_t *out_account, uint32_t *out_source)
-{
-    uint32_t last = 0;
-    int err = wake(l);
-    return err != 0
-               ? err
-               : row_find_origin(l->txn, name, host, login, out_account, out_source, &last);
+    struct index_txn *t = NULL;
+    return lookup_txn(in->config.lookup, &t) == 0 ? t : NULL;
 }
 
 int intake_open(const struct intake_config *config, struct intake **out)
 {
     struct account_row row = {0};
     uint64_t first = 0, last = 0;
+    struct index_txn *t = NULL;
     struct intake *in = calloc(1, sizeof(*in));
     if (in == NULL)
         return -ENOMEM;
     in->config = *config;
     in->hash = sha256_create();
-    int err = in->hash == NULL ? -ENOMEM : wake(config->lookup);
+    in->packer = packer_create(config->account, config->codec, config->emit, config->arg);
+    int err =
+        in->hash == NULL || in->packer == NULL ? -ENOMEM : lookup_txn(config->lookup, &t);
     if (err == 0)
-        err = row_get_account(config->lookup->txn, config->account, &row);
+        err = row_get_account(t, config->account, &row);
     if (err == ERR_NOT_FOUND) /* its ACCOUNT record is still on its way */
         err = 0;
     in->highest = row.highest;
     if (err == 0)
-        in->any_lost =
-            row_next_lost(config->lookup->txn, config->account, &first, &last) == 0;
+        in->any_lost = row_next_lost(t, config->account, &first, &last) == 0;
     if (err == 0)
         err =
             damage_load(config->archive, config->account, &in->damaged, &in->damaged_count);
@@ -141,7 +81,6 @@ int intake_open(const struct intake_config *config, struct intake **out)
         intake_close(in);
         return err;
     }
-    block_meta_begin(&in->block, &in->meta);
     *out = in;
     return 0;
 }
@@ -150,9 +89,8 @@ void intake_close(struct intake *in)
 {
     if (in == NULL)
         return;
+    packer_destroy(in->packer);
     buffer_free(&in->claimed);
-    buffer_free(&in->raw);
-    buffer_free(&in->meta);
     buffer_free(&in->uidl);
     sha256_destroy(in->hash);
     free(in->damaged);
@@ -184,20 +122,22 @@ static void claim(struct intake *in, uint64_t n)
 static bool is_lost(struct intake *in, uint64_t n)
 {
     struct message_row row;
-    return in->any_lost && row_get_message(in->config.lookup->txn, in->config.account, n,
-                                           &row) == ERR_NOT_FOUND;
+    struct index_txn *t = in->any_lost ? awake(in) : NULL;
+    return t != NULL && row_get_message(t, in->config.account, n, &row) == ERR_NOT_FOUND;
 }
 
 /* Hurt, and not healed since it was found so? */
 static bool is_damaged(struct intake *in, uint64_t n)
 {
     struct message_row row;
-    for (size_t i = 0; i < in->damaged_count; i++)
-        if (in->damaged[i].n == n)
-            return row_get_message(in->config.lookup->txn, in->config.account, n, &row) !=
-                       0 ||
-                   (row.place.segment == in->damaged[i].place.segment &&
-                    row.place.offset == in->damaged[i].place.offset);
+    for (size_t i = 0; i < in->damaged_count; i++) {
+        if (in->damaged[i].n != n)
+            continue;
+        struct index_txn *t = awake(in);
+        return t == NULL || row_get_message(t, in->config.account, n, &row) != 0 ||
+               (row.place.segment == in->damaged[i].place.segment &&
+                row.place.offset == in->damaged[i].place.offset);
+    }
     return false;
 }
 
@@ -234,9 +174,9 @@ static bool usable(struct span uidl)
 enum intake_verdict intake_judge(struct intake *in, struct span uidl, uint64_t listed_size)
 {
     struct judging j = {.in = in, .listed_size = listed_size, .verdict = INTAKE_WANTED};
-    if (usable(uidl) && wake(in->config.lookup) == 0)
-        row_each_uidl(in->config.lookup->txn, in->config.account, in->config.source, uidl,
-                      judge_entry, &j);
+    struct index_txn *t = usable(uidl) ? awake(in) : NULL;
+    if (t != NULL)
+        row_each_uidl(t, in->config.account, in->config.source, uidl, judge_entry, &j);
     return j.verdict;
 }
 
@@ -247,14 +187,7 @@ void intake_listed(struct intake *in, bool trusted)
 
 static int emit(struct intake *in, struct record *r)
 {
-    int err = record_prepare(r, in->config.codec);
-    if (err != 0)
-        record_destroy(r);
-    else
-        err = in->config.emit(in->config.arg, r);
-    if (err != 0)
-        in->err = err;
-    return err;
+    return in->err = packer_emit_record(in->packer, r);
 }
 
 static struct record *new_record(struct intake *in, enum record_type type)
@@ -265,112 +198,14 @@ static struct record *new_record(struct intake *in, enum record_type type)
     return r;
 }
 
-/* Compress size raw bytes into the record's body, or keep them as they are if that is no
- * smaller. */
-static int fill_body(struct intake *in, struct record *r, size_t size)
-{
-    size_t stored = 0, bound = codec_bound(size);
-    r->header.body_raw_size = size;
-    if (size == 0)
-        return 0;
-    r->body = malloc(bound);
-    if (r->body == NULL)
-        return -ENOMEM;
-    int err = codec_compress(in->config.codec, CODEC_LEVEL_FETCH, in->raw.data, size,
-                             r->body, bound, &stored);
-    if (err != 0)
-        return err;
-    r->header.codec = CODEC_ZSTD;
-    if (stored >= size) {
-        memcpy(r->body, in->raw.data, size);
-        stored = size;
-        r->header.codec = CODEC_STORED;
-    }
-    r->header.body_size = stored;
-    uint8_t *shrunk = realloc(r->body, stored);
-    if (shrunk != NULL)
-        r->body = shrunk;
-    return 0;
-}
-
-/* The messages in `meta`, whose bytes are raw[0, size), become a BLOCK. */
-static int close_block(struct intake *in, size_t size)
-{
-    if (in->block.count == 0)
-        return 0;
-    struct record *r = new_record(in, RECORD_BLOCK);
-    if (r == NULL)
-        return in->err;
-    block_meta_end(&in->block, in->highest);
-    r->meta = in->meta;
-    in->meta = (struct buffer){0};
-    block_meta_begin(&in->block, &in->meta);
-    for (size_t i = 0; i < in->bodies_count; i++)
-        in->bodies[i].in_block = false;
-    int err = fill_body(in, r, size);
-    if (err != 0) {
-        record_destroy(r);
-        in->err = err;
-        return err;
-    }
-    return emit(in, r);
-}
-
-static int emit_chunk(struct intake *in)
-{
-    struct record *r = new_record(in, RECORD_CHUNK);
-    if (r == NULL)
-        return in->err;
-    struct chunk_meta meta = {.sequence = in->chunks++,
-                              .raw_offset = in->message_size - in->raw.size};
-    memcpy(meta.stream, in->stream, STREAM_ID_SIZE);
-    chunk_meta_encode(&r->meta, &meta);
-    int err = fill_body(in, r, in->raw.size);
-    if (err != 0) {
-        record_destroy(r);
-        in->err = err;
-        return err;
-    }
-    in->raw.size = 0;
-    return emit(in, r);
-}
-
-/* The open block is full in the middle of a message: what is complete goes out as a block;
- * a message that fills one by itself becomes a stream of chunks. */
-static int make_room(struct intake *in)
-{
-    if (in->message_start > 0 || in->block.count > 0) {
-        size_t start = in->message_start, partial = in->raw.size - start;
-        int err = close_block(in, start);
-        if (err != 0)
-            return err;
-        if (partial > 0)
-            memmove(in->raw.data, in->raw.data + start, partial);
-        in->raw.size = partial;
-        in->message_start = 0;
-    }
-    if (in->raw.size < CHUNK_RAW_MAX)
-        return 0;
-    if (!in->streaming) {
-        int err = random_bytes(in->stream, sizeof(in->stream));
-        if (err != 0)
-            return in->err = err;
-        in->streaming = true;
-    }
-    return emit_chunk(in);
-}
-
 int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size)
 {
     assert(!in->in_message);
     if (in->err != 0)
         return in->err;
     in->in_message = true;
-    in->streaming = false;
-    in->message_start = in->raw.size;
     in->message_size = 0;
     in->listed_size = listed_size;
-    in->chunks = 0;
     buffer_clear(&in->uidl);
     if (usable(uidl))
         buffer_put(&in->uidl, uidl.data, uidl.size);
@@ -378,35 +213,25 @@ int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size)
         in->err = -ENOMEM;
     sha256_start(in->hash);
     envelope_start(&in->envelope);
+    packer_begin(in->packer);
     return in->err;
 }
 
 int intake_add(struct intake *in, const uint8_t *data, size_t size)
 {
     assert(in->in_message);
+    if (in->err != 0)
+        return in->err;
     sha256_add(in->hash, data, size);
     envelope_add(&in->envelope, data, size);
-    while (in->err == 0 && size > 0) {
-        size_t room = CHUNK_RAW_MAX - in->raw.size;
-        size_t part = size < room ? size : room;
-        buffer_put(&in->raw, data, part);
-        if (in->raw.failed)
-            return in->err = -ENOMEM;
-        in->message_size += part;
-        data += part;
-        size -= part;
-        if (in->raw.size == CHUNK_RAW_MAX && size > 0)
-            make_room(in);
-    }
-    return in->err;
+    in->message_size += size;
+    return in->err = packer_add(in->packer, data, size);
 }
 
 void intake_abort(struct intake *in)
 {
-    if (in->in_message)
-        in->raw.size = in->streaming ? 0 : in->message_start;
+    packer_abort(in->packer);
     in->in_message = false;
-    in->streaming = false;
 }
 
 /* What the archive holds with the same bytes. */
@@ -430,7 +255,7 @@ static int look_at_twin(void *arg, uint64_t n)
             t->hurt = n; /* its meta may be gone; 16 bytes of the hash have to do */
         return 0;
     }
-    int err = reader_message(in->config.lookup->reader, in->config.account, n, &m);
+    int err = reader_message(lookup_reader(in->config.lookup), in->config.account, n, &m);
     if (err != 0 || memcmp(m.sha256, t->sha256, SHA256_SIZE) != 0)
         return 0;
     if (t->any == 0)
@@ -442,10 +267,11 @@ static int look_at_twin(void *arg, uint64_t n)
 
 static struct twins find_twins(struct intake *in, const uint8_t sha256[SHA256_SIZE])
 {
-    struct twins t = {.in = in, .sha256 = sha256};
-    if (wake(in->config.lookup) == 0)
-        row_each_hash(in->config.lookup->txn, in->config.account, sha256, look_at_twin, &t);
-    return t;
+    struct twins twins = {.in = in, .sha256 = sha256};
+    struct index_txn *t = awake(in);
+    if (t != NULL)
+        row_each_hash(t, in->config.account, sha256, look_at_twin, &twins);
+    return twins;
 }
 
 static const struct session_body *find_session_body(const struct intake *in,
@@ -457,7 +283,7 @@ static const struct session_body *find_session_body(const struct intake *in,
     return NULL;
 }
 
-static void remember_body(struct intake *in, const struct message_meta *m)
+static void remember_body(struct intake *in, const struct message_meta *m, uint64_t block)
 {
     if (in->bodies_count == SESSION_BODIES_MAX || m->kind == BODY_SAME)
         return;
@@ -472,7 +298,8 @@ static void remember_body(struct intake *in, const struct message_meta *m)
     memcpy(b->sha256, m->sha256, SHA256_SIZE);
     b->n = m->n;
     b->place = m->place;
-    b->in_block = m->kind == BODY_SLICE;
+    b->slice = m->kind == BODY_SLICE;
+    b->block = block;
 }
 
 static int emit_seen(struct intake *in, uint64_t n)
@@ -491,62 +318,35 @@ static int emit_seen(struct intake *in, uint64_t n)
     return emit(in, r);
 }
 
-/* Share a body that is stored already, if there is one: then the message's own bytes go. */
-static void share_body(struct intake *in, struct message_meta *m, const struct twins *twins)
+/* Is a body that m can share stored already? Then where: kind and place of m. */
+static bool find_shared(const struct intake *in, struct message_meta *m,
+                        const struct twins *twins)
 {
     const struct session_body *body = find_session_body(in, m->sha256);
     if (m->flags & MESSAGE_HEALS)
-        return;
-    if (body != NULL && body->in_block) {
+        return false;
+    if (body != NULL && body->slice && body->block == packer_block(in->packer)) {
         m->kind = BODY_SLICE;
         m->place = body->place;
-    } else if (body != NULL || twins->any != 0) {
-        m->kind = BODY_SAME;
-        m->place = body != NULL ? body->n : twins->any;
-    } else
-        return;
-    in->raw.size = in->message_start;
-}
-
-static int emit_end(struct intake *in, const struct message_meta *m)
-{
-    struct record *r = new_record(in, RECORD_END);
-    struct block_meta_writer w;
-    if (r == NULL)
-        return in->err;
-    block_meta_begin(&w, &r->meta);
-    block_meta_add(&w, m);
-    block_meta_end(&w, in->highest);
-    return emit(in, r);
-}
-
-static int add_to_block(struct intake *in, const struct message_meta *m)
-{
-    block_meta_add(&in->block, m);
-    if (in->meta.failed)
-        return in->err = -ENOMEM;
-    if (in->raw.size < CHUNK_RAW_MAX && in->block.count < BLOCK_MESSAGES_MAX)
-        return 0;
-    return intake_flush(in);
+        return true;
+    }
+    m->kind = BODY_SAME;
+    m->place = body != NULL ? body->n : twins->any;
+    return m->place != 0;
 }
 
 static int keep_message(struct intake *in, struct message_meta *m,
                         const struct twins *twins)
 {
-    m->kind = BODY_SLICE;
-    m->place = in->message_start;
-    if (in->streaming) {
-        if (in->raw.size > 0 && emit_chunk(in) != 0)
-            return in->err;
-        m->kind = BODY_STREAM;
-        m->place = in->chunks;
-        memcpy(m->stream, in->stream, STREAM_ID_SIZE);
-    }
-    share_body(in, m, twins);
-    remember_body(in, m);
     in->in_message = false;
-    in->streaming = false;
-    return m->kind == BODY_STREAM ? emit_end(in, m) : add_to_block(in, m);
+    if (find_shared(in, m, twins))
+        return packer_share(in->packer, m, in->highest);
+    /* The block that is open now, before keeping the message may close it. */
+    uint64_t block = packer_block(in->packer);
+    int err = packer_keep(in->packer, m, in->highest);
+    if (err == 0)
+        remember_body(in, m, block);
+    return err;
 }
 
 int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result)
@@ -611,20 +411,7 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
 
 int intake_flush(struct intake *in)
 {
-    if (in->err != 0 || in->streaming)
-        return in->err;
-    size_t size = in->in_message ? in->message_start : in->raw.size;
-    size_t partial = in->raw.size - size;
-    int err = close_block(in, size);
-    if (err != 0)
-        return err;
-    if (partial > 0 && size > 0)
-        memmove(in->raw.data, in->raw.data + size, partial);
-    in->raw.size = partial;
-    in->message_start = 0;
-    if (partial == 0)
-        buffer_free(&in->raw);
-    return 0;
+    return in->err != 0 ? in->err : (in->err = packer_flush(in->packer));
 }
 
 int intake_session(struct intake *in, struct session_meta *m)
@@ -642,5 +429,5 @@ int intake_session(struct intake *in, struct session_meta *m)
 
 size_t intake_memory(const struct intake *in)
 {
-    return in->raw.capacity + in->meta.capacity + in->claimed.capacity;
+    return packer_memory(in->packer) + in->claimed.capacity;
 }

@@ -7,23 +7,11 @@
 
 #include "archive/archive.h"
 #include "archive/codec.h"
+#include "archive/lookup.h"
 #include "archive/record.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* Index look-ups of one thread, shared by its intakes. */
-struct lookup;
-
-int lookup_create(struct archive *a, struct lookup **out);
-void lookup_destroy(struct lookup *l);
-/* To be called before the thread waits: a look-up in progress keeps old pages of the index
- * alive. */
-void lookup_rest(struct lookup *l);
-/* The numbers of an account and its source: 0 or ERR_NOT_FOUND (then store_origin() makes
- * them). */
-int lookup_origin(struct lookup *l, struct span name, struct span host, struct span login,
-                  uint32_t *out_account, uint32_t *out_source);
 
 struct intake;
 
