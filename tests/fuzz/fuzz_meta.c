@@ -1,0 +1,79 @@
+/* The metas of archive/meta.h: whatever decodes must encode to the very same bytes, since
+ * reading them again must not change what the archive says. Input: a record type, then the
+ * meta. */
+#include "archive/error.h"
+#include "archive/meta.h"
+#include "tests/fuzz/fuzz.h"
+
+static int block(struct span meta, struct buffer *out)
+{
+    struct block_meta_reader r;
+    struct block_meta_writer w;
+    struct message_meta m;
+    int err = block_meta_open(&r, meta);
+    if (err != 0)
+        return err;
+    block_meta_begin(&w, out);
+    while ((err = block_meta_next(&r, &m)) == 0)
+        block_meta_add(&w, &m);
+    block_meta_end(&w, r.highest);
+    FUZZ_CHECK(err == ERR_DAMAGED || (err == ERR_NOT_FOUND && w.count == r.count));
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+static int toc(struct span meta, struct buffer *out)
+{
+    struct toc_entry e;
+    size_t count = 0;
+    int err = toc_decode(meta, &count);
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        toc_entry_at(meta, i, &e);
+        toc_entry_encode(out, &e);
+    }
+    return err;
+}
+
+/* Decode by type, and encode what came of it. */
+#define AGAIN(kind)                                       \
+    static int kind(struct span meta, struct buffer *out) \
+    {                                                     \
+        struct kind##_meta m;                             \
+        int err = kind##_meta_decode(meta, &m);           \
+        if (err == 0)                                     \
+            kind##_meta_encode(out, &m);                  \
+        return err;                                       \
+    }
+
+AGAIN(commit)
+AGAIN(account)
+AGAIN(source)
+AGAIN(chunk)
+AGAIN(seen)
+AGAIN(session)
+AGAIN(quarantine)
+AGAIN(lost)
+
+static int (*const again[])(struct span meta, struct buffer *out) = {
+    [RECORD_COMMIT] = commit, [RECORD_ACCOUNT] = account, [RECORD_SOURCE] = source,
+    [RECORD_BLOCK] = block,   [RECORD_CHUNK] = chunk,     [RECORD_END] = block,
+    [RECORD_SEEN] = seen,     [RECORD_SESSION] = session, [RECORD_QUARANTINE] = quarantine,
+    [RECORD_LOST] = lost,     [RECORD_SEAL] = toc,
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cursor c = fuzz_input(data, size);
+    uint8_t type = take_u8(&c);
+    if (type >= sizeof(again) / sizeof(again[0]) || again[type] == NULL)
+        return 0;
+    struct buffer out = {0};
+    size_t meta_size = cursor_left(&c);
+    void *copy = fuzz_copy(c.at, meta_size);
+    int err = again[type](span_of(copy, meta_size), &out);
+    FUZZ_CHECK(err == 0 || err == ERR_DAMAGED);
+    FUZZ_CHECK(err != 0 ||
+               span_equal(span_of(copy, meta_size), span_of(out.data, out.size)));
+    free(copy);
+    buffer_free(&out);
+    return 0;
+}
