@@ -1,7 +1,6 @@
 #include "daemon/once.h"
 
 #include "archive/error.h"
-#include "archive/format.h"
 #include "daemon/clock.h"
 #include "daemon/config_keys.h"
 #include "daemon/exits.h"
@@ -18,7 +17,7 @@
 #define NEAR_NAME_MAX 3 /* letters that an account meant may differ by */
 
 struct account_state {
-    bool listed; /* a session of it has seen a listing */
+    struct account_tally tally;
     bool spoilt; /* a message failed: later sessions do not make that good */
 };
 
@@ -87,7 +86,10 @@ static void say_failure(const struct once *o, const struct session_end *end)
 {
     char text[ROUNDS_SENTENCE_SIZE];
     rounds_sentence(&o->rounds, end, text);
-    log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name, text);
+    /* An account that goes on meets the same refusals again. */
+    if (marks_account_news(o->rounds.marks, end->account, text))
+        log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name,
+                 text);
 }
 
 /* A session that failed and is tried again is not told, unless a message was lost to it. */
@@ -98,15 +100,16 @@ static void judge(struct once *o, const struct session_end *end)
     uint32_t failures = 0;
     bool last = scheduler_status(o->rounds.scheduler, end->account, &due_ms, &failures) ==
                 SCHEDULER_FINISHED;
-    bool failed = end->outcome.scope != SCOPE_NONE;
-    bool listed = end->counts.listed != SIZE_UNKNOWN && end->held;
-    tally_add(&o->tally, &end->counts, listed && !state->listed);
-    state->listed |= listed;
+    bool failed = rounds_incomplete(end);
+    bool message =
+        failed && (end->outcome.scope == SCOPE_NONE || end->outcome.scope == SCOPE_MESSAGE);
+    if (end->held)
+        tally_add(&o->tally, &state->tally, &end->counts);
     if (end->stopped)
         return;
-    if (failed && (last || end->outcome.scope == SCOPE_MESSAGE))
+    if (failed && (last || message))
         say_failure(o, end);
-    state->spoilt |= end->outcome.scope == SCOPE_MESSAGE;
+    state->spoilt |= message;
     if (!last)
         return;
     if (failed || state->spoilt)

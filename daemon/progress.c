@@ -9,16 +9,21 @@
 
 #define RATE_AFTER_MS 1000 /* before that a rate is noise */
 
-void tally_add(struct tally *t, const struct pool_counts *counts, bool first)
+void tally_add(struct tally *t, struct account_tally *account,
+               const struct pool_counts *counts)
 {
     t->fetched += counts->fetched;
     t->deduplicated += counts->deduplicated;
     t->healed += counts->healed;
-    t->refused += counts->refused;
     t->quarantined += counts->quarantined;
     t->bytes += counts->bytes;
-    if (first)
+    if (counts->listed == SIZE_UNKNOWN)
+        return;
+    if (!account->listed)
         t->known += counts->known;
+    t->refused = t->refused - account->refused + counts->refused;
+    account->refused = counts->refused;
+    account->listed = true;
 }
 
 void count_text(char out[COUNT_TEXT_SIZE], uint64_t count)

@@ -21,9 +21,17 @@ struct tally {
     uint64_t bytes; /* of the bodies received */
 };
 
-/* Take in a session. first: of this account in this pass, with a listing; what later ones
- * know includes what the first has fetched. */
-void tally_add(struct tally *t, const struct pool_counts *counts, bool first);
+/* What is kept of one account between its sessions in a pass. Zeroed: it had none. */
+struct account_tally {
+    bool listed;      /* one of them saw a listing */
+    uint64_t refused; /* messages, in the last that did */
+};
+
+/* Take in a session, in order. Of an account with several, what the later ones know
+ * includes what the first has fetched, and they are refused the same messages again:
+ * counted once. */
+void tally_add(struct tally *t, struct account_tally *account,
+               const struct pool_counts *counts);
 
 /* "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed". messages and bytes are
  * those of the moment, sessions under way included. */

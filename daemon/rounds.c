@@ -3,6 +3,7 @@
 #include "archive/error.h"
 #include "daemon/clock.h"
 #include "daemon/process.h"
+#include "daemon/progress.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -188,11 +189,45 @@ bool rounds_take(struct rounds *r, struct session_end *out)
     return false;
 }
 
+bool rounds_incomplete(const struct session_end *end)
+{
+    return end->outcome.scope != SCOPE_NONE || end->counts.refused > 0 ||
+           end->counts.quarantined > 0;
+}
+
+/* What a session that went well left behind. */
+static void sentence_of_messages(const struct pool_counts *counts,
+                                 char out[OUTCOME_TEXT_SIZE])
+{
+    char refused[COUNT_TEXT_SIZE], put_aside[COUNT_TEXT_SIZE];
+    count_text(refused, counts->refused);
+    count_text(put_aside, counts->quarantined);
+    if (counts->quarantined == 0)
+        (void)snprintf(out, OUTCOME_TEXT_SIZE,
+                       "The server refused to give %s of the messages it listed; they are "
+                       "asked for again with every session.",
+                       refused);
+    else
+        (void)snprintf(out, OUTCOME_TEXT_SIZE,
+                       "The server refused to give %s of the messages it listed, and %s "
+                       "could not be archived and were put aside; see the account's "
+                       "mailcask ledger.",
+                       refused, put_aside);
+}
+
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
                      char out[ROUNDS_SENTENCE_SIZE])
 {
     const struct config_server *server = r->config->accounts[end->account].server;
+    char messages[OUTCOME_TEXT_SIZE];
     const char *text = end->outcome.text;
+    out[0] = '\0';
+    if (!rounds_incomplete(end))
+        return;
+    if (end->outcome.scope == SCOPE_NONE) {
+        sentence_of_messages(&end->counts, messages);
+        text = messages;
+    }
     if (end->held && strstr(text, server->host) == NULL)
         (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s:%u: %s", server->host, server->port,
                        text);

@@ -63,7 +63,12 @@ void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_m
  * in r->config, never SESSIONS_NOBODY. False if there is none now. */
 bool rounds_take(struct rounds *r, struct session_end *out);
 
-/* The outcome in a sentence that names the server, for behind "ACCOUNT: ". */
+/* Whether something that was listed is not archived: the session failed, or a message was
+ * refused by the server, or put aside. */
+bool rounds_incomplete(const struct session_end *end);
+
+/* Why, in a sentence that names the server, for behind "ACCOUNT: "; "" if it is complete.
+ */
 #define ROUNDS_SENTENCE_SIZE (OUTCOME_TEXT_SIZE + CONFIG_NAME_MAX + 32)
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
                      char out[ROUNDS_SENTENCE_SIZE]);

@@ -64,12 +64,9 @@ static void say_end(struct service *v, const struct session_end *end)
     if (end->held && outcome->scope != SCOPE_PROCESS &&
         marks_server_news(r->marks, (uint32_t)(server - r->config->servers), ""))
         log_line(v->how->log, "server %s: works again", server->name);
-    if (outcome->scope == SCOPE_NONE) {
-        if (marks_account_news(r->marks, end->account, ""))
-            log_line(v->how->log, "%s: works again", account->name);
-    } else if (marks_account_news(r->marks, end->account, text)) {
-        log_line(v->how->log, "%s: %s", account->name, text);
-    }
+    if (marks_account_news(r->marks, end->account, text))
+        log_line(v->how->log, "%s: %s", account->name,
+                 text[0] != '\0' ? text : "works again");
 }
 
 /* archive_failed: what the sessions say of it is said once, not by each of them. */

@@ -1,5 +1,7 @@
 #include "daemon/progress.h"
 
+#include "archive/format.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,24 +95,39 @@ static void the_largest_summary_fits(void **state)
     assert_string_equal(out + strlen(out) - strlen(end), end);
 }
 
-static void known_messages_are_those_known_before(void **state)
+static void sessions_of_one_account_add_up(void **state)
 {
     (void)state;
     struct tally t = {.accounts = 1};
-    /* The second session of an account lists what the first has fetched. */
-    tally_add(&t, &(struct pool_counts){.known = 3, .fetched = 500, .bytes = 10}, true);
-    tally_add(&t, &(struct pool_counts){.known = 503, .fetched = 7, .bytes = 1}, false);
+    struct account_tally account = {.listed = false};
+    const struct pool_counts failed = {.listed = SIZE_UNKNOWN};
+    const struct pool_counts first = {.listed = 510,
+                                      .known = 3,
+                                      .fetched = 500,
+                                      .refused = 2,
+                                      .deduplicated = 1,
+                                      .healed = 2,
+                                      .quarantined = 4,
+                                      .bytes = 10};
+    /* It lists again what the first has fetched, and asks again for what was refused. */
+    const struct pool_counts second = {
+        .listed = 510, .known = 503, .fetched = 6, .refused = 1, .bytes = 1};
+    tally_add(&t, &account, &failed);
+    tally_add(&t, &account, &first);
+    tally_add(&t, &account, &second);
+    tally_add(&t, &account, &failed);
     assert_int_equal(t.known, 3);
-    assert_int_equal(t.fetched, 507);
+    assert_int_equal(t.fetched, 506);
     assert_int_equal(t.bytes, 11);
-    tally_add(&t,
-              &(struct pool_counts){
-                  .deduplicated = 1, .healed = 2, .refused = 3, .quarantined = 4},
-              false);
+    assert_int_equal(t.refused, 1);
     assert_int_equal(t.deduplicated, 1);
     assert_int_equal(t.healed, 2);
-    assert_int_equal(t.refused, 3);
     assert_int_equal(t.quarantined, 4);
+
+    struct account_tally other = {.listed = false};
+    tally_add(&t, &other, &first);
+    assert_int_equal(t.known, 6);
+    assert_int_equal(t.refused, 3);
 }
 
 static void progress_has_a_rate_after_a_second(void **state)
@@ -133,7 +150,7 @@ int main(void)
         cmocka_unit_test(sizes_have_three_digits_or_so),
         cmocka_unit_test(the_summary_names_what_there_is),
         cmocka_unit_test(the_largest_summary_fits),
-        cmocka_unit_test(known_messages_are_those_known_before),
+        cmocka_unit_test(sessions_of_one_account_add_up),
         cmocka_unit_test(progress_has_a_rate_after_a_second),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
