@@ -14,11 +14,14 @@
 #include <string.h>
 
 #define DRAW_INTERVAL_MS 200
+/* Sessions of one account that messages may break in one pass: ten such messages. */
+#define DETOURS_MAX (10 * POOL_TROUBLE_MAX)
 #define NEAR_NAME_MAX 3 /* letters that an account meant may differ by */
 
 struct account_state {
     struct account_tally tally;
-    bool spoilt; /* a message failed: later sessions do not make that good */
+    unsigned detours; /* see go_round() */
+    bool spoilt;      /* a message failed: later sessions do not make that good */
 };
 
 struct once {
@@ -86,36 +89,46 @@ static void say_failure(const struct once *o, const struct session_end *end)
 {
     char text[ROUNDS_SENTENCE_SIZE];
     rounds_sentence(&o->rounds, end, text);
-    /* An account that goes on meets the same refusals again. */
-    if (marks_account_news(o->rounds.marks, end->account, text))
-        log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name,
-                 text);
+    log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name, text);
 }
 
-/* A session that failed and is tried again is not told, unless a message was lost to it. */
-static void judge(struct once *o, const struct session_end *end)
+/* A message that breaks its session is put aside after POOL_TROUBLE_MAX times. A service
+ * gets there with time; a single pass goes on at once, to come to the messages behind it.
+ */
+static void go_round(struct once *o, struct session_end *end)
+{
+    struct account_state *state = &o->accounts[end->account];
+    struct outcome *outcome = &end->outcome;
+    bool broken = end->marks.trouble != 0 || end->counts.quarantined > 0;
+    if (!end->held || !broken || outcome->scope != SCOPE_MAILBOX ||
+        outcome->retry != RETRY_BACKOFF || state->detours == DETOURS_MAX)
+        return;
+    state->detours++;
+    outcome->retry = RETRY_NONE;
+    outcome->more = true;
+}
+
+/* The verdict on an account, one line at most, comes with its last session: failures that
+ * were tried again do not count, messages that were lost in between do. */
+static void judge(struct once *o, struct session_end *end)
 {
     struct account_state *state = &o->accounts[end->account];
     uint64_t due_ms = 0;
     uint32_t failures = 0;
     bool last = scheduler_status(o->rounds.scheduler, end->account, &due_ms, &failures) ==
                 SCHEDULER_FINISHED;
-    bool failed = rounds_incomplete(end);
-    bool message =
-        failed && (end->outcome.scope == SCOPE_NONE || end->outcome.scope == SCOPE_MESSAGE);
     if (end->held)
         tally_add(&o->tally, &state->tally, &end->counts);
-    if (end->stopped)
+    if (end->stopped || !last)
         return;
-    if (failed && (last || message))
-        say_failure(o, end);
-    state->spoilt |= message;
-    if (!last)
-        return;
-    if (failed || state->spoilt)
+    end->counts.refused = state->tally.refused;
+    end->counts.quarantined = state->tally.quarantined;
+    if (rounds_incomplete(end)) {
         o->tally.failed++;
-    else
+        say_failure(o, end);
+    } else {
         o->tally.complete++;
+    }
 }
 
 /* When the archive has failed that is said once, not by each session, and how much of what
@@ -123,9 +136,12 @@ static void judge(struct once *o, const struct session_end *end)
 static void take_ends(struct once *o, bool archive_failed)
 {
     struct session_end end;
-    while (rounds_take(&o->rounds, &end))
+    while (rounds_take(&o->rounds, &end)) {
+        go_round(o, &end);
+        rounds_settle(&o->rounds, &end);
         if (!archive_failed || end.outcome.scope != SCOPE_PROCESS)
             judge(o, &end);
+    }
 }
 
 static void draw(struct once *o)

@@ -16,6 +16,7 @@ void tally_add(struct tally *t, struct account_tally *account,
     t->deduplicated += counts->deduplicated;
     t->healed += counts->healed;
     t->quarantined += counts->quarantined;
+    account->quarantined += counts->quarantined;
     t->bytes += counts->bytes;
     if (counts->listed == SIZE_UNKNOWN)
         return;

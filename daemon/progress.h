@@ -23,8 +23,9 @@ struct tally {
 
 /* What is kept of one account between its sessions in a pass. Zeroed: it had none. */
 struct account_tally {
-    bool listed;      /* one of them saw a listing */
-    uint64_t refused; /* messages, in the last that did */
+    bool listed;          /* one of them saw a listing */
+    uint64_t refused;     /* messages, in the last that did */
+    uint64_t quarantined; /* in all of them */
 };
 
 /* Take in a session, in order. Of an account with several, what the later ones know

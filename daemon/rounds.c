@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define SESSIONS_AT_ONCE_MAX POOL_SESSIONS_DEFAULT
+#define MESSAGES_TEXT_SIZE 256
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
 
 /* As many sockets as there can be descriptors, and one in any case. */
@@ -183,10 +184,18 @@ bool rounds_take(struct rounds *r, struct session_end *out)
             continue;
         if (out->held)
             marks_put(r->marks, out->account, &out->marks);
-        scheduler_done(r->scheduler, out->account, &out->outcome, clock_now_ms());
         return true;
     }
     return false;
+}
+
+void rounds_settle(struct rounds *r, const struct session_end *end)
+{
+    struct outcome outcome = end->outcome;
+    /* Whether to try again is then about the message, and it is put aside by now. */
+    if (outcome.scope == SCOPE_MESSAGE)
+        outcome.retry = RETRY_NONE;
+    scheduler_done(r->scheduler, end->account, &outcome, clock_now_ms());
 }
 
 bool rounds_incomplete(const struct session_end *end)
@@ -195,44 +204,44 @@ bool rounds_incomplete(const struct session_end *end)
            end->counts.quarantined > 0;
 }
 
-/* What a session that went well left behind. */
+/* The messages that a session left behind: up to two sentences, or "". */
 static void sentence_of_messages(const struct pool_counts *counts,
-                                 char out[OUTCOME_TEXT_SIZE])
+                                 char out[MESSAGES_TEXT_SIZE])
 {
-    char refused[COUNT_TEXT_SIZE], put_aside[COUNT_TEXT_SIZE];
-    count_text(refused, counts->refused);
-    count_text(put_aside, counts->quarantined);
-    if (counts->quarantined == 0)
-        (void)snprintf(out, OUTCOME_TEXT_SIZE,
-                       "The server refused to give %s of the messages it listed; they are "
-                       "asked for again with every session.",
-                       refused);
-    else
-        (void)snprintf(out, OUTCOME_TEXT_SIZE,
-                       "The server refused to give %s of the messages it listed, and %s "
-                       "could not be archived and were put aside; see the account's "
-                       "mailcask ledger.",
-                       refused, put_aside);
+    char count[COUNT_TEXT_SIZE];
+    int used = 0;
+    out[0] = '\0';
+    if (counts->refused > 0) {
+        count_text(count, counts->refused);
+        used = snprintf(out, MESSAGES_TEXT_SIZE,
+                        "The server refused to give %s of the messages it listed; they are "
+                        "asked for again with every session.",
+                        count);
+    }
+    if (counts->quarantined > 0 && used >= 0) {
+        count_text(count, counts->quarantined);
+        (void)snprintf(
+            out + used, MESSAGES_TEXT_SIZE - (size_t)used,
+            "%sMessages that cannot be archived and were put aside: %s; mailcask "
+            "ledger names them.",
+            used > 0 ? " " : "", count);
+    }
 }
 
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
                      char out[ROUNDS_SENTENCE_SIZE])
 {
     const struct config_server *server = r->config->accounts[end->account].server;
-    char messages[OUTCOME_TEXT_SIZE];
-    const char *text = end->outcome.text;
+    char where[CONFIG_NAME_MAX + 16] = "", messages[MESSAGES_TEXT_SIZE];
+    const char *text = end->outcome.scope != SCOPE_NONE ? end->outcome.text : "";
     out[0] = '\0';
     if (!rounds_incomplete(end))
         return;
-    if (end->outcome.scope == SCOPE_NONE) {
-        sentence_of_messages(&end->counts, messages);
-        text = messages;
-    }
+    sentence_of_messages(&end->counts, messages);
     if (end->held && strstr(text, server->host) == NULL)
-        (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s:%u: %s", server->host, server->port,
-                       text);
-    else
-        (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s", text);
+        (void)snprintf(where, sizeof(where), "%s:%u: ", server->host, server->port);
+    (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s%s%s%s", where, text,
+                   text[0] != '\0' && messages[0] != '\0' ? " " : "", messages);
 }
 
 /* How many servers have a selected account. */

@@ -59,9 +59,13 @@ void rounds_begin(struct rounds *r);
  * passed. Takes the signals. */
 void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_ms);
 
-/* A session that has ended; scheduler and marks know it already. out->account is an index
- * in r->config, never SESSIONS_NOBODY. False if there is none now. */
+/* A session that has ended, to be given to rounds_settle() before anything else is asked of
+ * r. out->account is an index in r->config, never SESSIONS_NOBODY. False if there is none
+ * now. */
 bool rounds_take(struct rounds *r, struct session_end *out);
+
+/* The account's next turn follows from this outcome, which may be changed before. */
+void rounds_settle(struct rounds *r, const struct session_end *end);
 
 /* Whether something that was listed is not archived: the session failed, or a message was
  * refused by the server, or put aside. */
@@ -69,7 +73,7 @@ bool rounds_incomplete(const struct session_end *end);
 
 /* Why, in a sentence that names the server, for behind "ACCOUNT: "; "" if it is complete.
  */
-#define ROUNDS_SENTENCE_SIZE (OUTCOME_TEXT_SIZE + CONFIG_NAME_MAX + 32)
+#define ROUNDS_SENTENCE_SIZE (OUTCOME_TEXT_SIZE + CONFIG_NAME_MAX + 320)
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
                      char out[ROUNDS_SENTENCE_SIZE]);
 

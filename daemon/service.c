@@ -73,9 +73,11 @@ static void say_end(struct service *v, const struct session_end *end)
 static void take_ends(struct service *v, bool archive_failed)
 {
     struct session_end end;
-    while (rounds_take(&v->rounds, &end))
+    while (rounds_take(&v->rounds, &end)) {
+        rounds_settle(&v->rounds, &end);
         if (!archive_failed || end.outcome.scope != SCOPE_PROCESS)
             say_end(v, &end);
+    }
 }
 
 static void reload(struct service *v)

@@ -124,6 +124,9 @@ static void sessions_of_one_account_add_up(void **state)
     assert_int_equal(t.healed, 2);
     assert_int_equal(t.quarantined, 4);
 
+    assert_int_equal(account.refused, 1);
+    assert_int_equal(account.quarantined, 4);
+
     struct account_tally other = {.listed = false};
     tally_add(&t, &other, &first);
     assert_int_equal(t.known, 6);
