@@ -19,14 +19,19 @@
 #define DECODE_SLACK 8
 /* Decoded bytes that are gathered before the sink gets them. */
 #define GATHER_BYTES 16384
-/* How far to look for a character that spoils a line before taking it up. */
-#define LOOK_AHEAD 16
 
 enum scan_state {
     SCAN_LINE_START,
     SCAN_TEXT,
     SCAN_CANDIDATE, /* in what is a run if it gets long enough */
     SCAN_RUN,
+};
+
+/* What a byte can be in a run. */
+enum kind {
+    KIND_JUNK, /* not in any */
+    KIND_DIGIT,
+    KIND_LINE_END,
 };
 
 /* 1. SCAN_CANDIDATE: run.encoded < minimum; `held` are its characters from earlier pieces.
@@ -45,6 +50,7 @@ struct base64_scanner {
     bool over;             /* nothing can follow: padding, or something that does not fit */
     uint8_t carry[UNIT_MAX];
     size_t carry_size;
+    uint8_t kinds[256]; /* enum kind of each byte; '=' counts as a digit */
     size_t held_size;
     size_t decoded_size;
     size_t decoded_capacity;
@@ -54,9 +60,10 @@ struct base64_scanner {
 
 /* The bytes a step works on. */
 struct window {
-    const uint8_t *text;  /* the sink has had what is before */
-    const uint8_t *start; /* of the candidate, or of its part in this window */
-    const uint8_t *at;    /* the scanner is here */
+    const uint8_t *text;   /* the sink has had what is before */
+    const uint8_t *start;  /* of the candidate, or of its part in this window */
+    const uint8_t *at;     /* the scanner is here */
+    const uint8_t *probed; /* see leap() */
     const uint8_t *end;
 };
 
@@ -86,6 +93,16 @@ uint64_t base64_run_encoded_size(const struct base64_run *run)
     return chars + (chars - 1) / run->line_length * line_end_sizes[run->line_end];
 }
 
+static void fill_kinds(uint8_t kinds[256])
+{
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    for (size_t i = 0; i < sizeof(digits) - 1; i++)
+        kinds[(uint8_t)digits[i]] = KIND_DIGIT;
+    kinds['\r'] = KIND_LINE_END;
+    kinds['\n'] = KIND_LINE_END;
+}
+
 struct base64_scanner *base64_scanner_create(size_t minimum, const struct base64_sink *sink)
 {
     assert(minimum >= QUANTUM_CHARS && minimum <= BASE64_MINIMUM_MAX);
@@ -94,6 +111,7 @@ struct base64_scanner *base64_scanner_create(size_t minimum, const struct base64
     struct base64_scanner *s = calloc(1, sizeof(*s) + held + decoded + DECODE_SLACK);
     if (s == NULL)
         return NULL;
+    fill_kinds(s->kinds);
     s->sink = *sink;
     s->minimum = minimum;
     s->held = (uint8_t *)(s + 1);
@@ -134,55 +152,63 @@ static int put_decoded(struct base64_scanner *s)
     return size > 0 ? s->sink.decoded(s->sink.arg, s->decoded, size) : 0;
 }
 
-/* Of the alphabet, without '='. */
-static bool is_base64(uint8_t c)
+static void begin_candidate(struct base64_scanner *s, struct window *w)
 {
-    static const uint64_t alphabet[2] = {
-        UINT64_C(0x03ff880000000000), /* + / 0-9 */
-        UINT64_C(0x07fffffe07fffffe), /* A-Z a-z */
-    };
-    return c < 128 && (alphabet[c / 64] >> (c % 64) & 1) != 0;
-}
-
-/* At the start of a line: false if no run of the minimum size can begin here. Nearly every
- * line of ordinary text is turned away by its first few characters. */
-static bool may_begin(const struct base64_scanner *s, const uint8_t *at, const uint8_t *end)
-{
-    size_t size = smaller((size_t)(end - at), LOOK_AHEAD);
-    size_t n = 0;
-    while (n < size && is_base64(at[n]))
-        n++;
-    if (n == 0)
-        return false;
-    if (n == size || n >= s->minimum)
-        return true;
-    return at[n] == '\r' || at[n] == '\n' || at[n] == '=';
-}
-
-/* The next place where a run may begin; `end` if there is none. */
-static const uint8_t *find_candidate(struct base64_scanner *s, const uint8_t *at,
-                                     const uint8_t *end)
-{
-    bool line_start = s->state == SCAN_LINE_START;
-    while (!line_start || !may_begin(s, at, end)) {
-        at = memchr(at, '\n', (size_t)(end - at));
-        if (at == NULL) {
-            s->state = SCAN_TEXT;
-            return end;
-        }
-        at++;
-        line_start = true;
-        if (at == end) {
-            s->state = SCAN_LINE_START;
-            return end;
-        }
-    }
     s->state = SCAN_CANDIDATE;
     s->run = (struct base64_run){.line_end = BASE64_LINE_NONE};
     s->encoded = 0;
     s->column = 0;
     s->over = false;
-    return at;
+    w->start = w->at;
+}
+
+/* At the start of a line: can a group of 4 be here? */
+static bool may_begin(const struct base64_scanner *s, const uint8_t *at, const uint8_t *end)
+{
+    size_t size = smaller((size_t)(end - at), QUANTUM_CHARS);
+    for (size_t i = 0; i < size; i++)
+        if (s->kinds[at[i]] != KIND_DIGIT)
+            return false;
+    return true;
+}
+
+/* Leap over text. A byte that no run can have in it ends every candidate that begins in the
+ * `minimum` bytes up to it too soon: so look for the last such byte there, from the far
+ * end. In ordinary text that is a blank a few bytes from that end, and most of the text is
+ * never looked at. w->probed: no such byte is left between w->at and there, so that no byte
+ * is looked at twice. Returns false if w->at did not move. */
+static bool leap(const struct base64_scanner *s, struct window *w)
+{
+    const uint8_t *before = w->at;
+    for (;;) {
+        const uint8_t *from = w->at > w->probed ? w->at : w->probed;
+        const uint8_t *junk = w->at + smaller(s->minimum, (size_t)(w->end - w->at));
+        if (junk <= from)
+            break;
+        w->probed = junk;
+        while (junk > from && s->kinds[junk[-1]] != KIND_JUNK)
+            junk--;
+        if (junk == from)
+            break;
+        w->at = junk;
+    }
+    return w->at > before;
+}
+
+/* Go on to where a candidate begins, or to the end of the window. */
+static void find_candidate(struct base64_scanner *s, struct window *w)
+{
+    while (w->at < w->end) {
+        if (w->at >= w->probed && leap(s, w))
+            s->state = SCAN_TEXT;
+        if (s->state == SCAN_LINE_START && may_begin(s, w->at, w->end)) {
+            begin_candidate(s, w);
+            return;
+        }
+        const uint8_t *lf = memchr(w->at, '\n', (size_t)(w->end - w->at));
+        s->state = lf != NULL ? SCAN_LINE_START : SCAN_TEXT;
+        w->at = lf != NULL ? lf + 1 : w->end;
+    }
 }
 
 /* The line end that belongs before the next group of 4, which begins with this byte. The
@@ -333,11 +359,10 @@ static int leave_window(struct base64_scanner *s, const struct window *w)
 
 static int scan_window(struct base64_scanner *s, const uint8_t *data, size_t size)
 {
-    struct window w = {.text = data, .start = data, .at = data, .end = data + size};
+    struct window w = {data, data, data, data, data + size};
     while (w.at < w.end) {
         if (s->state == SCAN_TEXT || s->state == SCAN_LINE_START) {
-            w.at = find_candidate(s, w.at, w.end);
-            w.start = w.at;
+            find_candidate(s, &w);
             continue;
         }
         size_t taken = take_block(s, w.at, (size_t)(w.end - w.at));
@@ -382,7 +407,7 @@ int base64_scan_end(struct base64_scanner *s)
         memcpy(rest, s->carry, size);
         s->carry_size = 0;
         s->over = true;
-        struct window w = {.text = rest, .start = rest, .at = rest, .end = rest + size};
+        struct window w = {rest, rest, rest, rest, rest + size};
         int err = settle(s, &w);
         if (err == 0)
             err = scan_window(s, rest, size);

@@ -1,6 +1,6 @@
-/* state/damaged: the messages that the last full check found hurt, so that the service
- * fetches them again if the server still has them. May be lost: the next check writes it
- * anew. */
+/* state/damaged: the messages and parts that the last full check found hurt, so that the
+ * service fetches them again if the server still has them. May be lost: the next check
+ * writes it anew. */
 #ifndef MAILCASK_ARCHIVE_DAMAGE_H
 #define MAILCASK_ARCHIVE_DAMAGE_H
 
@@ -18,15 +18,25 @@ struct damaged_message {
     struct place place;
 };
 
+/* A part that is hurt. */
+struct damaged_part {
+    uint8_t sha256[SHA256_SIZE];
+    struct place place;
+};
+
 /* At most this many are kept: an archive hurt worse is restored from a backup. */
 #define DAMAGED_MAX 1000000
 
 /* Replace the list. 0 or -errno. */
-int damage_save(struct archive *a, const struct damaged_message *list, size_t count);
+int damage_save(struct archive *a, const struct damaged_message *list, size_t count,
+                const struct damaged_part *parts, size_t parts_count);
 
 /* An account's part of the list into fresh memory (free() it), sorted by n. A missing or
  * unreadable list is an empty one. 0 or -ENOMEM. */
 int damage_load(struct archive *a, uint32_t account, struct damaged_message **out_list,
                 size_t *out_count);
+
+/* All parts of the list, the same way. */
+int damage_load_parts(struct archive *a, struct damaged_part **out_list, size_t *out_count);
 
 #endif

@@ -22,6 +22,8 @@
 #define SEGMENT_SIZE_MAX (256ull << 20) /* a segment is sealed before it grows beyond */
 #define BLOCK_RAW_MAX (4u << 20)        /* raw bytes of a BLOCK: repacking's largest */
 #define CHUNK_RAW_MAX (1u << 20)   /* raw bytes of a CHUNK, and of a block while fetching */
+#define PART_RAW_MAX (1u << 20)    /* decoded bytes of a PART */
+#define MESSAGE_RUNS_MAX 262144    /* base64 runs of one message; what follows stays text */
 #define BODY_STORED_MAX (5u << 20) /* stored bytes of any body */
 #define META_STORED_MAX (16u << 20)
 #define META_RAW_MAX (32u << 20)
@@ -42,7 +44,7 @@ enum record_type {
     RECORD_BLOCK = 4,
     RECORD_CHUNK = 5,
     RECORD_END = 6,
-    RECORD_PART = 7, /* reserved */
+    RECORD_PART = 7,
     RECORD_SEEN = 8,
     RECORD_SESSION = 9,
     RECORD_SESSION_RUN = 10,    /* reserved */
@@ -59,6 +61,7 @@ enum record_type {
 /* Record flags */
 #define RECORD_META_ZSTD 1u /* the meta is one zstd frame */
 #define RECORD_CARRIED 2u   /* copied here by recovery, with the LSN it had */
-#define RECORD_FLAGS_KNOWN 3u
+#define RECORD_HEALS 4u     /* PART: takes the place of a damaged copy */
+#define RECORD_FLAGS_KNOWN 7u
 
 #endif

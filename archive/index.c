@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
 #define IDENTITY_KEY "identity"
 #define MAX_READERS 1022
 /* Address space, not disk. */
@@ -22,6 +22,7 @@ static const char *const table_names[] = {
     [TABLE_NAMES] = "names",   [TABLE_SOURCES] = "sources",   [TABLE_MESSAGES] = "messages",
     [TABLE_UIDLS] = "uidls",   [TABLE_HASHES] = "hashes",     [TABLE_CHUNKS] = "chunks",
     [TABLE_LEDGER] = "ledger", [TABLE_CARRIED] = "carried",   [TABLE_LOST] = "lost",
+    [TABLE_PARTS] = "parts",
 };
 
 _Static_assert(sizeof(table_names) / sizeof(table_names[0]) == TABLE_COUNT, "a name each");

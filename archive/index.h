@@ -22,6 +22,7 @@ enum index_table {
     TABLE_LEDGER,
     TABLE_CARRIED,
     TABLE_LOST,
+    TABLE_PARTS,
     TABLE_COUNT,
 };
 

@@ -48,25 +48,61 @@ static void apply_source(struct index_txn *t, uint32_t account, struct span raw_
     }
 }
 
+static void add_number(struct index_txn *t, enum info_number which, uint64_t more)
+{
+    uint64_t value = 0;
+    int err = more > 0 ? row_get_number(t, which, &value) : 0;
+    if (err != 0)
+        index_fail(t, err);
+    else if (more > 0)
+        row_put_number(t, which, value + more);
+}
+
 /* True if the message is new to the index, and so counts. */
-static bool place_message(struct index_txn *t, uint32_t account,
+static bool place_message(struct index_txn *t, const struct record_header *h,
                           const struct message_meta *m, const struct place *place,
                           uint32_t ordinal)
 {
     struct message_row row;
-    int err = row_get_message(t, account, m->n, &row);
+    int err = row_get_message(t, h->account, m->n, &row);
     if (err != 0 && err != ERR_NOT_FOUND)
         index_fail(t, err);
-    row = (struct message_row){.place = *place, .ordinal = ordinal, .size = m->size};
-    row_put_message(t, account, m->n, &row);
+    if (err == 0 && row.lsn > h->lsn)
+        return false;
+    row = (struct message_row){
+        .place = *place, .ordinal = ordinal, .size = m->size, .lsn = h->lsn};
+    row_put_message(t, h->account, m->n, &row);
     return err == ERR_NOT_FOUND;
 }
 
-static void apply_messages(struct index_txn *t, uint32_t account, struct span raw_meta,
-                           const struct place *place)
+static void apply_part(struct index_txn *t, const struct record_header *h,
+                       struct span raw_meta, const struct place *place)
+{
+    const uint8_t *sha256 = NULL;
+    struct part_row row;
+    int err = part_meta_decode(raw_meta, &sha256);
+    if (err == 0)
+        err = row_get_part(t, sha256, &row);
+    if (err == 0 && row.lsn > h->lsn)
+        return;
+    if (err == ERR_NOT_FOUND)
+        add_number(t, INFO_PARTS_KEPT, h->body_raw_size);
+    else if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    row = (struct part_row){
+        .place = *place, .size = (uint32_t)h->body_raw_size, .lsn = h->lsn};
+    row_put_part(t, sha256, &row);
+}
+
+static void apply_messages(struct index_txn *t, const struct record_header *h,
+                           struct span raw_meta, const struct place *place)
 {
     struct block_meta_reader reader;
     struct message_meta m;
+    uint32_t account = h->account;
+    uint64_t encoded = 0, decoded = 0, named = 0;
     struct account_row row;
     int err = block_meta_open(&reader, raw_meta);
     if (err != 0 || !load_account(t, account, &row)) {
@@ -78,7 +114,9 @@ static void apply_messages(struct index_txn *t, uint32_t account, struct span ra
     buffer_put(&spans, row.name.data, row.name.size);
     buffer_put(&spans, row.session_text.data, row.session_text.size);
     while ((err = block_meta_next(&reader, &m)) == 0) {
-        if (place_message(t, account, &m, place, reader.next - 1)) {
+        if (place_message(t, h, &m, place, reader.next - 1)) {
+            if (m.kind != BODY_SAME && run_meta_total(m.runs, &encoded, &decoded) == 0)
+                named += decoded;
             row.messages++;
             row.bytes += m.size;
             if (row.first_us == 0 || m.fetched_us < row.first_us)
@@ -101,6 +139,7 @@ static void apply_messages(struct index_txn *t, uint32_t account, struct span ra
         row.name = span_of(spans.data, row.name.size);
     }
     row_put_account(t, account, &row);
+    add_number(t, INFO_PARTS_NAMED, named);
     buffer_free(&spans);
 }
 
@@ -211,7 +250,10 @@ void index_apply(struct index_txn *t, const struct record_header *h, struct span
         break;
     case RECORD_BLOCK:
     case RECORD_END:
-        apply_messages(t, h->account, raw_meta, place);
+        apply_messages(t, h, raw_meta, place);
+        break;
+    case RECORD_PART:
+        apply_part(t, h, raw_meta, place);
         break;
     case RECORD_CHUNK:
         apply_chunk(t, raw_meta, place);

@@ -103,6 +103,8 @@ static struct span info_key(enum info_number which)
     static const char *const names[] = {
         [INFO_LAST_LSN] = "last_lsn",
         [INFO_LAST_ACCOUNT] = "last_account",
+        [INFO_PARTS_NAMED] = "parts_named",
+        [INFO_PARTS_KEPT] = "parts_kept",
     };
     _Static_assert(sizeof(names) / sizeof(names[0]) == INFO_COUNT, "a name each");
     return span_text(names[which]);
@@ -262,6 +264,7 @@ static int decode_message(struct span value, struct message_row *out)
     out->place.offset = take_u64(&c);
     out->ordinal = take_u32(&c);
     out->size = take_u64(&c);
+    out->lsn = take_u64(&c);
     return decoded(&c);
 }
 
@@ -277,10 +280,11 @@ int row_get_message(struct index_txn *t, uint32_t account, uint64_t n,
 void row_put_message(struct index_txn *t, uint32_t account, uint64_t n,
                      const struct message_row *row)
 {
-    uint8_t key[PAIR_KEY_SIZE], value[28];
+    uint8_t key[PAIR_KEY_SIZE], value[36];
     encode_place(value, &row->place);
     put_u32(value + 16, row->ordinal);
     put_u64(value + 20, row->size);
+    put_u64(value + 28, row->lsn);
     index_put(t, TABLE_MESSAGES, pair_key(key, account, n), span_of(value, sizeof(value)));
 }
 
@@ -452,6 +456,31 @@ int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct
     struct span value;
     int err = next_pair(t, TABLE_LEDGER, account, lsn, &value);
     return err != 0 ? err : decode_place(value, out);
+}
+
+int row_get_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
+                 struct part_row *out)
+{
+    struct span value;
+    int err = index_get(t, TABLE_PARTS, span_of(sha256, SHA256_SIZE), &value);
+    if (err != 0)
+        return err;
+    struct cursor c = cursor_over(value.data, value.size);
+    out->place.segment = take_u64(&c);
+    out->place.offset = take_u64(&c);
+    out->size = take_u32(&c);
+    out->lsn = take_u64(&c);
+    return decoded(&c);
+}
+
+void row_put_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
+                  const struct part_row *row)
+{
+    uint8_t value[28];
+    encode_place(value, &row->place);
+    put_u32(value + 16, row->size);
+    put_u64(value + 20, row->lsn);
+    index_put(t, TABLE_PARTS, span_of(sha256, SHA256_SIZE), span_of(value, sizeof(value)));
 }
 
 bool row_is_carried(struct index_txn *t, uint64_t lsn)

@@ -30,7 +30,13 @@ void row_put_segment(struct index_txn *t, uint64_t id, const struct segment_row 
 int row_next_segment(struct index_txn *t, uint64_t *id, struct segment_row *out);
 
 /* One number each. */
-enum info_number { INFO_LAST_LSN, INFO_LAST_ACCOUNT, INFO_COUNT };
+enum info_number {
+    INFO_LAST_LSN,
+    INFO_LAST_ACCOUNT,
+    INFO_PARTS_NAMED, /* decoded bytes that messages name parts for */
+    INFO_PARTS_KEPT,  /* decoded bytes of the parts there are */
+    INFO_COUNT,
+};
 /* 0 where it was never put. */
 int row_get_number(struct index_txn *t, enum info_number which, uint64_t *out);
 void row_put_number(struct index_txn *t, enum info_number which, uint64_t value);
@@ -71,6 +77,7 @@ struct message_row {
     struct place place;
     uint32_t ordinal; /* of the message within its record */
     uint64_t size;    /* bytes of the message */
+    uint64_t lsn;     /* of the record: of two copies the later one counts */
 };
 
 int row_get_message(struct index_txn *t, uint32_t account, uint64_t n,
@@ -113,6 +120,17 @@ void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
 /* The first ledger row of the account with an LSN >= *lsn. */
 int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn,
                     struct place *out);
+
+struct part_row {
+    struct place place;
+    uint32_t size; /* decoded bytes */
+    uint64_t lsn;
+};
+
+int row_get_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
+                 struct part_row *out);
+void row_put_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
+                  const struct part_row *row);
 
 bool row_is_carried(struct index_txn *t, uint64_t lsn);
 void row_put_carried(struct index_txn *t, uint64_t lsn);

@@ -1,11 +1,13 @@
 #include "archive/intake.h"
 
 #include "archive/archive_internal.h"
+#include "archive/base64_run.h"
 #include "archive/damage.h"
 #include "archive/envelope.h"
 #include "archive/error.h"
 #include "archive/index_rows.h"
 #include "archive/packer.h"
+#include "archive/parts.h"
 #include "archive/reader.h"
 
 #include <assert.h>
@@ -28,12 +30,17 @@ struct intake {
     struct intake_config config;
     int err; /* sticky */
     struct packer *packer;
+    struct parts *parts;
+    struct base64_scanner *scanner;
+    bool scanning; /* false: the message has all the runs it may have */
     uint64_t highest;
     bool trusted;
     struct buffer
         claimed; /* a bit for each N that this listing names, or that content claimed */
     struct damaged_message *damaged;
     size_t damaged_count;
+    struct damaged_part *damaged_parts;
+    size_t damaged_parts_count;
     bool any_lost;
 
     bool in_message;
@@ -52,6 +59,38 @@ static struct index_txn *awake(struct intake *in)
 {
     struct index_txn *t = NULL;
     return lookup_txn(in->config.lookup, &t) == 0 ? t : NULL;
+}
+
+static int keep_text(void *arg, const uint8_t *data, size_t size)
+{
+    struct intake *in = arg;
+    return packer_add(in->packer, data, size);
+}
+
+static int keep_decoded(void *arg, const uint8_t *data, size_t size)
+{
+    struct intake *in = arg;
+    return parts_add(in->parts, data, size);
+}
+
+static int end_run(void *arg, const struct base64_run *run)
+{
+    struct intake *in = arg;
+    return parts_run_end(in->parts, run, packer_message_size(in->packer));
+}
+
+static int load_damage(struct intake *in)
+{
+    int err = damage_load(in->config.archive, in->config.account, &in->damaged,
+                          &in->damaged_count);
+    if (err == 0)
+        err = damage_load_parts(in->config.archive, &in->damaged_parts,
+                                &in->damaged_parts_count);
+    if (err != 0)
+        return err;
+    in->parts = parts_create(in->packer, in->config.lookup, in->damaged_parts,
+                             in->damaged_parts_count);
+    return in->parts == NULL ? -ENOMEM : 0;
 }
 
 int intake_open(const struct intake_config *config, struct intake **out)
@@ -75,8 +114,11 @@ int intake_open(const struct intake_config *config, struct intake **out)
     if (err == 0)
         in->any_lost = row_next_lost(t, config->account, &first, &last) == 0;
     if (err == 0)
-        err =
-            damage_load(config->archive, config->account, &in->damaged, &in->damaged_count);
+        err = load_damage(in);
+    const struct base64_sink sink = {
+        .text = keep_text, .decoded = keep_decoded, .run_end = end_run, .arg = in};
+    if (err == 0 && (in->scanner = base64_scanner_create(BASE64_MINIMUM, &sink)) == NULL)
+        err = -ENOMEM;
     if (err != 0) {
         intake_close(in);
         return err;
@@ -89,11 +131,14 @@ void intake_close(struct intake *in)
 {
     if (in == NULL)
         return;
+    parts_destroy(in->parts);
     packer_destroy(in->packer);
+    base64_scanner_destroy(in->scanner);
     buffer_free(&in->claimed);
     buffer_free(&in->uidl);
     sha256_destroy(in->hash);
     free(in->damaged);
+    free(in->damaged_parts);
     free(in->bodies);
     free(in);
 }
@@ -214,6 +259,9 @@ int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size)
     sha256_start(in->hash);
     envelope_start(&in->envelope);
     packer_begin(in->packer);
+    parts_begin(in->parts);
+    base64_scan_reset(in->scanner);
+    in->scanning = true;
     return in->err;
 }
 
@@ -225,12 +273,20 @@ int intake_add(struct intake *in, const uint8_t *data, size_t size)
     sha256_add(in->hash, data, size);
     envelope_add(&in->envelope, data, size);
     in->message_size += size;
-    return in->err = packer_add(in->packer, data, size);
+    if (!in->scanning)
+        return in->err = packer_add(in->packer, data, size);
+    in->err = base64_scan(in->scanner, data, size);
+    if (in->err == 0 && parts_full(in->parts)) {
+        in->err = base64_scan_end(in->scanner);
+        in->scanning = false;
+    }
+    return in->err;
 }
 
 void intake_abort(struct intake *in)
 {
     packer_abort(in->packer);
+    parts_begin(in->parts);
     in->in_message = false;
 }
 
@@ -330,9 +386,13 @@ static bool find_shared(const struct intake *in, struct message_meta *m,
         m->place = body->place;
         return true;
     }
+    uint64_t same = body != NULL ? body->n : twins->any;
+    if (same == 0)
+        return false;
     m->kind = BODY_SAME;
-    m->place = body != NULL ? body->n : twins->any;
-    return m->place != 0;
+    m->place = same;
+    m->runs = (struct span){0};
+    return true;
 }
 
 static int keep_message(struct intake *in, struct message_meta *m,
@@ -358,8 +418,11 @@ int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result)
                              .fetched_us = archive_now_us(),
                              .uidl = span_of(in->uidl.data, in->uidl.size)};
     assert(in->in_message);
+    if (in->err == 0 && in->scanning)
+        in->err = base64_scan_end(in->scanner);
     if (in->err != 0)
         return in->err;
+    m.runs = parts_runs(in->parts);
     sha256_finish(in->hash, m.sha256);
     envelope_fields(&in->envelope, m.fields);
     if (in->uidl.size == 0)
@@ -429,5 +492,5 @@ int intake_session(struct intake *in, struct session_meta *m)
 
 size_t intake_memory(const struct intake *in)
 {
-    return packer_memory(in->packer) + in->claimed.capacity;
+    return packer_memory(in->packer) + parts_memory(in->parts) + in->claimed.capacity;
 }

@@ -7,10 +7,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* A cache with one place for each value of the hash's first bits. */
+#define RECENT_PARTS 4096
+
 struct lookup {
     struct index_txn *txn;
     bool resting;
     struct reader *reader;
+    uint8_t (*recent)[SHA256_SIZE]; /* RECENT_PARTS of them; made with the first part */
 };
 
 int lookup_create(struct archive *a, struct lookup **out)
@@ -37,6 +41,7 @@ void lookup_destroy(struct lookup *l)
         return;
     reader_destroy(l->reader);
     index_abort(l->txn);
+    free(l->recent);
     free(l);
 }
 
@@ -61,6 +66,25 @@ int lookup_txn(struct lookup *l, struct index_txn **out)
 struct reader *lookup_reader(struct lookup *l)
 {
     return l->reader;
+}
+
+static size_t recent_slot(const uint8_t sha256[SHA256_SIZE])
+{
+    return get_u16(sha256) % RECENT_PARTS;
+}
+
+bool lookup_recent_part(const struct lookup *l, const uint8_t sha256[SHA256_SIZE])
+{
+    return l->recent != NULL &&
+           memcmp(l->recent[recent_slot(sha256)], sha256, SHA256_SIZE) == 0;
+}
+
+void lookup_remember_part(struct lookup *l, const uint8_t sha256[SHA256_SIZE])
+{
+    if (l->recent == NULL)
+        l->recent = calloc(RECENT_PARTS, sizeof(*l->recent));
+    if (l->recent != NULL)
+        memcpy(l->recent[recent_slot(sha256)], sha256, SHA256_SIZE);
 }
 
 int lookup_origin(struct lookup *l, struct span name, struct span host, struct span login,

@@ -4,7 +4,9 @@
 
 #include "archive/archive.h"
 #include "archive/bytes.h"
+#include "archive/digest.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct lookup;
@@ -26,5 +28,10 @@ int lookup_origin(struct lookup *l, struct span name, struct span host, struct s
 /* For the archive's own modules: a read transaction that is awake, and a reader. */
 int lookup_txn(struct lookup *l, struct index_txn **out);
 struct reader *lookup_reader(struct lookup *l);
+
+/* Parts that this thread handed to the store lately, and that the index may not show yet.
+ * The thread's records reach the store in the order in which they were handed over. */
+bool lookup_recent_part(const struct lookup *l, const uint8_t sha256[SHA256_SIZE]);
+void lookup_remember_part(struct lookup *l, const uint8_t sha256[SHA256_SIZE]);
 
 #endif

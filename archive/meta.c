@@ -40,7 +40,8 @@ void block_meta_add(struct block_meta_writer *w, const struct message_meta *m)
     buffer_put_u64(out, m->place);
     if (m->kind == BODY_STREAM)
         buffer_put(out, m->stream, sizeof(m->stream));
-    buffer_put_u32(out, 0); /* parts */
+    buffer_put_u32(out, (uint32_t)m->runs.size);
+    buffer_put(out, m->runs.data, m->runs.size);
     buffer_put_span(out, m->uidl);
     for (int i = 0; i < FIELD_COUNT; i++)
         buffer_put_span(out, m->fields[i]);
@@ -81,14 +82,76 @@ int block_meta_next(struct block_meta_reader *r, struct message_meta *out)
     out->place = take_u64(c);
     if (out->kind == BODY_STREAM)
         take_copy(c, out->stream, sizeof(out->stream));
-    uint32_t parts = take_u32(c);
+    uint32_t runs_size = take_u32(c);
+    out->runs = span_of(take_bytes(c, runs_size), runs_size);
     out->uidl = take_limited(c, UIDL_SIZE_MAX);
     for (int i = 0; i < FIELD_COUNT; i++)
         out->fields[i] = take_limited(c, FIELD_SIZE_MAX);
-    if (c->bad || parts != 0 || out->n == 0 || out->kind > BODY_SAME)
+    if (c->bad || out->n == 0 || out->kind > BODY_SAME)
         return ERR_DAMAGED;
     r->next++;
     return 0;
+}
+
+uint64_t run_part_count(const struct base64_run *run)
+{
+    return (run->size + PART_RAW_MAX - 1) / PART_RAW_MAX;
+}
+
+size_t run_part_size(const struct base64_run *run, uint64_t i)
+{
+    uint64_t left = run->size - i * PART_RAW_MAX;
+    return left < PART_RAW_MAX ? (size_t)left : PART_RAW_MAX;
+}
+
+void run_meta_encode(struct buffer *out, const struct run_meta *m)
+{
+    buffer_put_u64(out, m->at);
+    buffer_put_u32(out, m->run.line_length);
+    buffer_put_u8(out, (uint8_t)m->run.line_end);
+    buffer_put_u64(out, m->run.size);
+    buffer_put(out, m->parts, run_part_count(&m->run) * SHA256_SIZE);
+}
+
+int run_meta_next(struct span *runs, struct run_meta *out)
+{
+    if (runs->size == 0)
+        return ERR_NOT_FOUND;
+    struct cursor c = cursor_over(runs->data, runs->size);
+    out->at = take_u64(&c);
+    out->run.line_length = take_u32(&c);
+    uint8_t line_end = take_u8(&c);
+    out->run.line_end = (enum base64_line_end)line_end;
+    out->run.size = take_u64(&c);
+    if (c.bad || !base64_run_valid(&out->run) ||
+        run_part_count(&out->run) > cursor_left(&c) / SHA256_SIZE)
+        return ERR_DAMAGED;
+    out->parts = take_bytes(&c, run_part_count(&out->run) * SHA256_SIZE);
+    *runs = span_of(c.at, cursor_left(&c));
+    return 0;
+}
+
+int run_meta_total(struct span runs, uint64_t *out_encoded, uint64_t *out_decoded)
+{
+    struct run_meta m;
+    int err;
+    *out_encoded = *out_decoded = 0;
+    while ((err = run_meta_next(&runs, &m)) == 0) {
+        *out_encoded += base64_run_encoded_size(&m.run);
+        *out_decoded += m.run.size;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+void part_meta_encode(struct buffer *out, const uint8_t sha256[SHA256_SIZE])
+{
+    buffer_put(out, sha256, SHA256_SIZE);
+}
+
+int part_meta_decode(struct span meta, const uint8_t **out_sha256)
+{
+    *out_sha256 = meta.data;
+    return meta.size == SHA256_SIZE ? 0 : ERR_DAMAGED;
 }
 
 void chunk_meta_encode(struct buffer *out, const struct chunk_meta *m)

@@ -5,6 +5,7 @@
 #ifndef MAILCASK_ARCHIVE_META_H
 #define MAILCASK_ARCHIVE_META_H
 
+#include "archive/base64_run.h"
 #include "archive/bytes.h"
 #include "archive/digest.h"
 #include "archive/format.h"
@@ -44,11 +45,32 @@ struct message_meta {
     int64_t fetched_us;
     uint64_t place;
     uint8_t stream[STREAM_ID_SIZE]; /* only with BODY_STREAM */
+    /* The base64 runs that were taken out, as run_meta_*() encode them; empty: none. */
+    struct span runs;
     struct span uidl;
     /* The first of each header field as received, unfolded, at most FIELD_SIZE_MAX bytes;
      * empty where missing. For display: never part of the message's identity. */
     struct span fields[FIELD_COUNT];
 };
+
+/* A base64 run that is kept as parts: PART_RAW_MAX decoded bytes each, the last one less.
+ */
+struct run_meta {
+    uint64_t at; /* where it belongs in what the message keeps of its own */
+    struct base64_run run;
+    const uint8_t *parts; /* a SHA-256 for each part, one behind the other */
+};
+
+uint64_t run_part_count(const struct base64_run *run);
+/* Bytes of part i. */
+size_t run_part_size(const struct base64_run *run, uint64_t i);
+
+void run_meta_encode(struct buffer *out, const struct run_meta *m);
+/* The next run of a message's `runs`, which it takes it off. 0; ERR_NOT_FOUND behind the
+ * last; ERR_DAMAGED. */
+int run_meta_next(struct span *runs, struct run_meta *out);
+/* Encoded bytes of all runs: what the message is longer than what it keeps of its own. */
+int run_meta_total(struct span runs, uint64_t *out_encoded, uint64_t *out_decoded);
 
 /* BLOCK and END. `highest` is the account's highest N after this record. */
 struct block_meta_writer {
@@ -71,6 +93,10 @@ struct block_meta_reader {
 int block_meta_open(struct block_meta_reader *r, struct span meta);
 /* 0; ERR_NOT_FOUND behind the last; ERR_DAMAGED. */
 int block_meta_next(struct block_meta_reader *r, struct message_meta *out);
+
+/* PART: a decoded piece of an attachment, by its SHA-256. */
+void part_meta_encode(struct buffer *out, const uint8_t sha256[SHA256_SIZE]);
+int part_meta_decode(struct span meta, const uint8_t **out_sha256);
 
 struct chunk_meta {
     uint8_t stream[STREAM_ID_SIZE];

@@ -1,8 +1,10 @@
 #include "archive/reader.h"
 
 #include "archive/archive_internal.h"
+#include "archive/assemble.h"
 #include "archive/error.h"
 #include "archive/index_rows.h"
+#include "archive/part_cache.h"
 #include "archive/segment.h"
 
 #include <errno.h>
@@ -29,7 +31,25 @@ struct reader {
     struct place place;      /* its place (segment 0: none), */
     bool body_loaded;        /* and whether view.body is its raw body */
     struct record_view chunk;
+    struct part_cache *parts;
+    struct buffer whole; /* a message that is proved before it is given */
 };
+
+static int find_part(void *arg, const uint8_t sha256[SHA256_SIZE], struct place *out)
+{
+    struct reader *r = arg;
+    struct part_row row;
+    int err = index_renew(r->txn);
+    if (err != 0)
+        return err;
+    err = row_get_part(r->txn, sha256, &row);
+    index_reset(r->txn);
+    if (err == 0)
+        *out = row.place;
+    return err;
+}
+
+static int read_part(void *arg, const struct place *place, struct record_view *view);
 
 int reader_create(struct archive *a, struct reader **out)
 {
@@ -39,7 +59,9 @@ int reader_create(struct archive *a, struct reader **out)
     r->archive = a;
     r->codec = codec_create();
     r->hash = sha256_create();
-    int err = r->codec == NULL || r->hash == NULL ? -ENOMEM : 0;
+    const struct part_reader parts = {.find = find_part, .read = read_part, .arg = r};
+    r->parts = part_cache_create(&parts);
+    int err = r->codec == NULL || r->hash == NULL || r->parts == NULL ? -ENOMEM : 0;
     if (err == 0)
         err = a->index == NULL ? ERR_NO_INDEX : index_begin_read(a->index, &r->txn);
     if (err != 0) {
@@ -60,6 +82,8 @@ void reader_destroy(struct reader *r)
             segment_file_close(&r->segments[i].file);
     record_view_free(&r->view);
     record_view_free(&r->chunk);
+    part_cache_destroy(r->parts);
+    buffer_free(&r->whole);
     index_abort(r->txn);
     sha256_destroy(r->hash);
     codec_destroy(r->codec);
@@ -128,6 +152,16 @@ static int read_record(struct reader *r, const struct place *place,
     return segment_read(f, place->offset, f->size, r->codec, view);
 }
 
+static int read_part(void *arg, const struct place *place, struct record_view *view)
+{
+    struct reader *r = arg;
+    struct segment_file *f = NULL;
+    int err = read_record(r, place, view);
+    if (err == 0)
+        err = get_segment(r, place->segment, &f);
+    return err != 0 ? err : segment_read_body(f, view, r->codec);
+}
+
 static int load_record(struct reader *r, const struct place *place)
 {
     if (r->place.segment == place->segment && r->place.offset == place->offset)
@@ -194,28 +228,35 @@ int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_m
     return err != 0 ? err : load_message(r, account, next, &row, out);
 }
 
-static int give_slice(struct reader *r, const struct message_meta *m,
-                      int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
+/* What the message in r->view keeps of its own. */
+static int own_slice(struct reader *r, const struct message_meta *m, struct span *out)
 {
-    uint8_t hash[SHA256_SIZE];
-    if (!r->body_loaded) {
+    uint64_t encoded = 0, decoded = 0;
+    int err = run_meta_total(m->runs, &encoded, &decoded);
+    if (err == 0 && encoded > m->size)
+        err = ERR_DAMAGED;
+    if (err == 0 && !r->body_loaded) {
         struct segment_file *f = NULL;
-        int err = get_segment(r, r->place.segment, &f);
+        err = get_segment(r, r->place.segment, &f);
         if (err == 0)
             err = segment_read_body(f, &r->view, r->codec);
-        if (err != 0)
-            return err;
-        r->body_loaded = true;
+        r->body_loaded = err == 0;
     }
-    if (m->place > r->view.body.size || m->size > r->view.body.size - m->place)
-        return ERR_DAMAGED;
-    const uint8_t *data = r->view.body.data + m->place;
-    sha256_start(r->hash);
-    sha256_add(r->hash, data, m->size);
-    sha256_finish(r->hash, hash);
-    if (memcmp(hash, m->sha256, SHA256_SIZE) != 0)
-        return ERR_DAMAGED;
-    return m->size == 0 ? 0 : sink(arg, data, m->size);
+    uint64_t size = m->size - encoded;
+    if (err == 0 && (m->place > r->view.body.size || size > r->view.body.size - m->place))
+        err = ERR_DAMAGED;
+    if (err == 0)
+        *out = span_of(r->view.body.data + m->place, size);
+    return err;
+}
+
+static int give_slice(struct reader *r, const struct message_meta *m, struct assembly *as)
+{
+    struct span own;
+    int err = own_slice(r, m, &own);
+    if (err == 0)
+        err = assemble_own(as, own.data, own.size);
+    return err;
 }
 
 static int load_chunk(struct reader *r, const struct message_meta *m, uint32_t sequence)
@@ -242,26 +283,40 @@ static int load_chunk(struct reader *r, const struct message_meta *m, uint32_t s
     return err != 0 ? err : segment_read_body(f, &r->chunk, r->codec);
 }
 
-static int give_stream(struct reader *r, const struct message_meta *m,
-                       int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
+static int give_stream(struct reader *r, const struct message_meta *m, struct assembly *as)
 {
-    uint8_t hash[SHA256_SIZE];
-    uint64_t given = 0;
-    sha256_start(r->hash);
-    for (uint64_t i = 0; i < m->place; i++) {
-        int err = load_chunk(r, m, (uint32_t)i);
-        if (err != 0)
-            return err;
-        given += r->chunk.body.size;
-        if (given > m->size)
-            return ERR_DAMAGED;
-        sha256_add(r->hash, r->chunk.body.data, r->chunk.body.size);
-        err = sink(arg, r->chunk.body.data, r->chunk.body.size);
-        if (err != 0)
-            return err;
+    int err = 0;
+    for (uint64_t i = 0; err == 0 && i < m->place; i++) {
+        err = load_chunk(r, m, (uint32_t)i);
+        if (err == 0)
+            err = assemble_own(as, r->chunk.body.data, r->chunk.body.size);
     }
-    sha256_finish(r->hash, hash);
-    return given != m->size || memcmp(hash, m->sha256, SHA256_SIZE) != 0 ? ERR_DAMAGED : 0;
+    return err;
+}
+
+static int gather(void *arg, const uint8_t *data, size_t size)
+{
+    struct buffer *whole = arg;
+    buffer_put(whole, data, size);
+    return whole->failed ? -ENOMEM : 0;
+}
+
+static int give(struct reader *r, const struct message_meta *m, assemble_sink *sink,
+                void *arg)
+{
+    struct assembly as;
+    const struct part_source source = {.get = part_cache_get, .arg = r->parts};
+    bool prove_first = m->size <= BLOCK_RAW_MAX;
+    buffer_clear(&r->whole);
+    int err = assemble_start(&as, m, &source, r->hash, prove_first ? gather : sink,
+                             prove_first ? &r->whole : arg);
+    if (err == 0)
+        err = m->kind == BODY_STREAM ? give_stream(r, m, &as) : give_slice(r, m, &as);
+    if (err == 0)
+        err = assemble_end(&as);
+    if (err == 0 && prove_first && r->whole.size > 0)
+        err = sink(arg, r->whole.data, r->whole.size);
+    return err;
 }
 
 int reader_body(struct reader *r, uint32_t account, uint64_t n,
@@ -280,7 +335,6 @@ int reader_body(struct reader *r, uint32_t account, uint64_t n,
     }
     if (err != 0)
         return err == ERR_VERSION ? ERR_DAMAGED : err;
-    err = m.kind == BODY_STREAM ? give_stream(r, &m, sink, arg)
-                                : give_slice(r, &m, sink, arg);
+    err = give(r, &m, sink, arg);
     return err == ERR_VERSION ? ERR_DAMAGED : err;
 }

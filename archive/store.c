@@ -185,8 +185,32 @@ static int append(struct archive *a, struct record *r, bool carried)
     return err == ERR_FAILED ? err : fail(a, err);
 }
 
+/* A part that is there, or on its way in this batch, is not written again: this is where
+ * two workers that meet a new part at once end with one copy. */
+static bool part_is_kept(struct archive *a, const struct record *r)
+{
+    const struct store *s = a->store;
+    struct index_txn *t = NULL;
+    struct part_row row;
+    for (size_t i = 0; i < s->batch_count; i++) {
+        const struct record *other = s->batch[i].record;
+        if (other->header.type == RECORD_PART &&
+            memcmp(other->meta.data, r->meta.data, SHA256_SIZE) == 0)
+            return true;
+    }
+    if ((r->header.flags & RECORD_HEALS) || index_begin_read(a->index, &t) != 0)
+        return false;
+    bool kept = row_get_part(t, r->meta.data, &row) == 0;
+    index_abort(t);
+    return kept;
+}
+
 int store_append(struct archive *a, struct record *r)
 {
+    if (r->header.type == RECORD_PART && a->store->failed == 0 && part_is_kept(a, r)) {
+        record_destroy(r);
+        return 0;
+    }
     return append(a, r, false);
 }
 

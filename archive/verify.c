@@ -156,7 +156,8 @@ static void settle_bad(struct verifier *v)
     for (size_t i = 0; i < v->bad.size; i += sizeof(bad)) {
         memcpy(&bad, v->bad.data + i, sizeof(bad));
         bool healed = (bad.count_n > 0 && all_valid(v, &bad)) ||
-                      (bad.type == RECORD_CHUNK && streams_healed(v));
+                      (bad.type == RECORD_CHUNK && streams_healed(v)) ||
+                      (bad.type == RECORD_PART && v->attachments_hurt == 0);
         struct finding f = {.kind = FINDING_STRUCTURE,
                             .segment = bad.segment,
                             .offset = bad.offset,
@@ -169,6 +170,21 @@ static void settle_bad(struct verifier *v)
         }
         report(v, &f);
     }
+}
+
+/* Where the index has it: that copy satisfies no look-up from now on. */
+void verify_damaged_part(struct verifier *v, const uint8_t sha256[SHA256_SIZE])
+{
+    struct damaged_part part = {0};
+    struct part_row row;
+    if (v->txn == NULL || index_renew(v->txn) != 0)
+        return;
+    if (row_get_part(v->txn, sha256, &row) == 0) {
+        memcpy(part.sha256, sha256, SHA256_SIZE);
+        part.place = row.place;
+        buffer_put(&v->damaged_parts, &part, sizeof(part));
+    }
+    index_reset(v->txn);
 }
 
 static struct place place_of(struct verifier *v, uint32_t account, uint64_t n)
@@ -249,8 +265,9 @@ static int settle(struct verifier *v)
             settle_account(v, (uint32_t)i, &damaged);
     int err = v->err != 0 || damaged.failed ? -ENOMEM : 0;
     if (err == 0 && !v->options->quick) {
-        const void *list = damaged.data; /* malloc()ed: aligned for any type */
-        damage_save(v->archive, list, damaged.size / sizeof(struct damaged_message));
+        const void *list = damaged.data, *parts = v->damaged_parts.data;
+        damage_save(v->archive, list, damaged.size / sizeof(struct damaged_message), parts,
+                    v->damaged_parts.size / sizeof(struct damaged_part));
     }
     buffer_free(&damaged);
     return err;
@@ -304,6 +321,8 @@ static int verify_all(struct verifier *v, const uint64_t *ids, size_t count)
             err = v->err;
     }
     if (err == 0)
+        err = verify_attachments(v);
+    if (err == 0)
         err = settle(v);
     if (err == 0 && v->txn != NULL)
         err = verify_counts(v);
@@ -334,7 +353,9 @@ static void free_verifier(struct verifier *v)
     for (size_t i = 0; i < v->streams.size; i += sizeof(s)) {
         memcpy(&s, v->streams.data + i, sizeof(s));
         sha256_destroy(s.hash);
+        buffer_free(&s.places);
     }
+    verify_free_parts(v);
     free(v->accounts);
     buffer_free(&v->bad);
     buffer_free(&v->streams);

@@ -77,6 +77,17 @@ static bool chunk_row(struct verifier *v, struct span meta, const struct place *
             row.segment == at->segment && row.offset == at->offset);
 }
 
+static bool part_row(struct verifier *v, struct span meta, const struct place *at)
+{
+    const uint8_t *sha256 = NULL;
+    struct part_row row;
+    if (part_meta_decode(meta, &sha256) != 0)
+        return true;
+    return row_get_part(v->txn, sha256, &row) == 0 &&
+           ((row.place.segment == at->segment && row.place.offset == at->offset) ||
+            row.lsn >= v->view.header.lsn);
+}
+
 static bool ledger_row(struct verifier *v, const struct place *at)
 {
     uint64_t lsn = v->view.header.lsn;
@@ -103,6 +114,9 @@ void verify_rows(struct verifier *v, uint64_t segment)
     case RECORD_SOURCE:
         found = source_row(v, meta);
         break;
+    case RECORD_PART:
+        found = part_row(v, meta, &at);
+        break;
     case RECORD_CHUNK:
         found = chunk_row(v, meta, &at);
         break;
@@ -124,7 +138,7 @@ void verify_rows(struct verifier *v, uint64_t segment)
  * damaged, when the counts must agree. */
 int verify_counts(struct verifier *v)
 {
-    uint64_t messages = 0, ledger = 0, chunks = 0;
+    uint64_t messages = 0, ledger = 0, chunks = 0, parts = 0;
     if (v->archive->mode == ARCHIVE_READ) {
         pid_t writer = 0;
         if (archive_lock_holder(v->archive->path, &writer) != 0 || writer != 0)
@@ -142,6 +156,8 @@ int verify_counts(struct verifier *v)
         err = index_count(v->txn, TABLE_LEDGER, &ledger);
     if (err == 0)
         err = index_count(v->txn, TABLE_CHUNKS, &chunks);
+    if (err == 0)
+        err = index_count(v->txn, TABLE_PARTS, &parts);
     index_reset(v->txn);
     if (err != 0)
         return err;
@@ -152,5 +168,7 @@ int verify_counts(struct verifier *v)
     if (chunks != v->chunk_records)
         verify_index_differs(v, 0, 0, 0, 0,
                              "it has more pieces of messages than the segments");
+    if (parts != v->parts.count)
+        verify_index_differs(v, 0, 0, 0, 0, "it has more parts than the segments");
     return 0;
 }

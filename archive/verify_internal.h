@@ -40,13 +40,37 @@ struct open_stream {
     uint32_t next;
     uint64_t size;
     bool broken;
-    struct sha256 *hash; /* NULL with --quick */
+    struct sha256 *hash;  /* NULL with --quick */
+    struct buffer places; /* of its chunks, struct place each */
 };
 
 struct lost_range {
     uint32_t account; /* 0: `first` is a segment */
     uint64_t first;
     uint64_t last;
+};
+
+/* A PART that was met. */
+struct seen_part {
+    uint8_t sha256[SHA256_SIZE];
+    struct place place; /* of its best copy; segment 0: a free slot */
+    uint32_t size;
+    bool sound;
+};
+
+struct parts_map {
+    struct seen_part *slots;
+    size_t capacity; /* a power of two, or 0 */
+    size_t count;
+};
+
+/* A message with attachments, checked when all parts have been met. */
+struct deferred {
+    struct place place;
+    uint32_t account;
+    uint64_t n;
+    uint32_t ordinal;
+    struct buffer chunks; /* of a stream: the places of its chunks, struct place each */
 };
 
 struct verifier {
@@ -62,6 +86,14 @@ struct verifier {
     struct buffer bad;     /* struct bad_record each */
     struct buffer streams; /* struct open_stream each */
     struct buffer lost;    /* struct lost_range each */
+    struct parts_map parts;
+    struct buffer deferred;      /* struct deferred each */
+    struct buffer damaged_parts; /* struct damaged_part each */
+    uint64_t attachments_hurt;   /* messages whose parts are missing or hurt */
+    struct segment_file deferred_file;
+    bool deferred_open;
+    struct place deferred_place; /* of the record in `view`; segment 0: none */
+    struct record_view chunk_view;
     uint64_t ledger_records;
     uint64_t chunk_records;
     uint64_t bytes_total;
@@ -89,6 +121,18 @@ void verify_rows(struct verifier *v, uint64_t segment);
 /* A sound message at this place: has the index got it there? */
 void verify_message_row(struct verifier *v, uint32_t account, const struct message_meta *m,
                         const struct place *place, uint32_t ordinal);
+/* The PART in v->view. */
+void verify_note_part(struct verifier *v, const struct place *place, bool sound);
+/* A message of the record in v->view names parts: check it at the end. chunks (may be NULL)
+ * is taken. */
+void verify_defer(struct verifier *v, const struct place *place,
+                  const struct message_meta *m, uint32_t ordinal, struct buffer *chunks);
+/* Check those. */
+int verify_attachments(struct verifier *v);
+/* A part that a message names and that is missing or hurt. */
+void verify_damaged_part(struct verifier *v, const uint8_t sha256[SHA256_SIZE]);
+void verify_free_parts(struct verifier *v);
+
 /* Nothing more in the index than in the segments? */
 int verify_counts(struct verifier *v);
 

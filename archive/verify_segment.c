@@ -50,9 +50,12 @@ static bool add_from_toc(struct segment_check *c, struct bad_record *bad)
     return found;
 }
 
-static void add_bad(struct segment_check *c, uint64_t offset, const char *text)
+/* type: of a record whose header is sound; 0 where that is not known. */
+static void add_bad(struct segment_check *c, uint64_t offset, uint8_t type,
+                    const char *text)
 {
-    struct bad_record bad = {.segment = c->file->header.id, .offset = offset, .text = text};
+    struct bad_record bad = {
+        .type = type, .segment = c->file->header.id, .offset = offset, .text = text};
     c->bad++;
     if (!add_from_toc(c, &bad))
         buffer_put(&c->v->bad, &bad, sizeof(bad));
@@ -76,6 +79,16 @@ static void message_sound(struct segment_check *c, const struct message_meta *m,
     } else
         verify_set_bit(v, &account->valid, m->n);
     verify_message_row(v, v->view.header.account, m, &place, ordinal);
+}
+
+/* What the message keeps of its own: all of it, less its runs. */
+static bool own_size(const struct message_meta *m, uint64_t *out)
+{
+    uint64_t encoded = 0, decoded = 0;
+    if (run_meta_total(m->runs, &encoded, &decoded) != 0 || encoded > m->size)
+        return false;
+    *out = m->size - encoded;
+    return true;
 }
 
 static bool slice_sound(struct verifier *v, const struct message_meta *m)
@@ -123,6 +136,7 @@ static void end_stream(struct verifier *v, struct open_stream *s)
     void *last_at = v->streams.data + v->streams.size - sizeof(*s);
     const struct open_stream *last = last_at;
     sha256_destroy(s->hash);
+    buffer_free(&s->places);
     if (s != last)
         *s = *last;
     v->streams.size -= sizeof(*s);
@@ -144,18 +158,30 @@ static void check_chunk(struct segment_check *c, bool body_sound)
         s->broken = true;
     s->next = m.sequence + 1;
     s->size += v->view.header.body_raw_size;
+    const struct place place = {.segment = c->file->header.id, .offset = v->view.offset};
+    buffer_put(&s->places, &place, sizeof(place));
+    if (s->places.failed)
+        v->err = -ENOMEM;
     if (s->hash != NULL && body_sound)
         sha256_add(s->hash, v->view.body.data, v->view.body.size);
 }
 
-static bool stream_sound(struct verifier *v, const struct message_meta *m)
+/* Its chunks are all there. With attachments the rest is checked at the end. */
+static bool stream_sound(struct segment_check *c, const struct message_meta *m,
+                         uint32_t ordinal)
 {
+    struct verifier *v = c->v;
     uint8_t hash[SHA256_SIZE];
+    uint64_t own = 0;
     struct open_stream *s = find_stream(v, m->stream);
     if (s == NULL)
         return false;
-    bool sound = !s->broken && s->next == m->place && s->size == m->size;
-    if (sound && s->hash != NULL) {
+    bool sound = own_size(m, &own) && !s->broken && s->next == m->place && s->size == own;
+    if (sound && m->runs.size > 0) {
+        const struct place place = {.segment = c->file->header.id,
+                                    .offset = v->view.offset};
+        verify_defer(v, &place, m, ordinal, &s->places);
+    } else if (sound && s->hash != NULL) {
         sha256_finish(s->hash, hash);
         sound = memcmp(hash, m->sha256, SHA256_SIZE) == 0;
     }
@@ -173,6 +199,20 @@ static void note_broken(struct verifier *v, uint32_t number, uint64_t n)
     }
 }
 
+static void check_message(struct segment_check *c, const struct message_meta *m,
+                          uint32_t ordinal, bool body_sound)
+{
+    struct verifier *v = c->v;
+    const struct place place = {.segment = c->file->header.id, .offset = v->view.offset};
+    bool attachments = m->runs.size > 0;
+    if (m->kind == BODY_STREAM && !stream_sound(c, m, ordinal))
+        note_broken(v, v->view.header.account, m->n);
+    else if (m->kind == BODY_SLICE && attachments && body_sound)
+        verify_defer(v, &place, m, ordinal, NULL);
+    else if (!attachments && (m->kind != BODY_SLICE || (body_sound && slice_sound(v, m))))
+        message_sound(c, m, ordinal);
+}
+
 /* BLOCK or END. body_sound: its body decodes. */
 static void check_messages(struct segment_check *c, bool body_sound)
 {
@@ -184,15 +224,8 @@ static void check_messages(struct segment_check *c, bool body_sound)
     struct checked_account *account = verify_account(v, number);
     if (account != NULL && metas.highest > account->highest)
         account->highest = metas.highest;
-    while (err == 0 && v->err == 0 && (err = block_meta_next(&metas, &m)) == 0) {
-        bool sound = m.kind == BODY_SAME ||
-                     (m.kind == BODY_STREAM && stream_sound(v, &m)) ||
-                     (m.kind == BODY_SLICE && body_sound && slice_sound(v, &m));
-        if (sound)
-            message_sound(c, &m, metas.next - 1);
-        else if (m.kind == BODY_STREAM)
-            note_broken(v, number, m.n);
-    }
+    while (err == 0 && v->err == 0 && (err = block_meta_next(&metas, &m)) == 0)
+        check_message(c, &m, metas.next - 1, body_sound);
     if (err == ERR_DAMAGED)
         verify_structure(v, c->file->header.id, v->view.offset,
                          "a meta that does not decode");
@@ -231,13 +264,15 @@ static int check_record(struct segment_check *c)
     if (err != 0 && err != ERR_DAMAGED)
         return err;
     if (err != 0)
-        add_bad(c, v->view.offset, "damaged body");
+        add_bad(c, v->view.offset, h->type, "damaged body");
     v->summary->records++;
     progress(v, record_size(h));
     if (h->type == RECORD_BLOCK || h->type == RECORD_END)
         check_messages(c, err == 0);
     else if (h->type == RECORD_CHUNK)
         check_chunk(c, err == 0);
+    else if (h->type == RECORD_PART)
+        verify_note_part(v, &(struct place){c->file->header.id, v->view.offset}, err == 0);
     else if (h->type == RECORD_LOST)
         check_lost(v);
     else if (h->type == RECORD_ACCOUNT)
@@ -249,7 +284,7 @@ static int check_record(struct segment_check *c)
                    span_of(v->view.head.data, record_header_size(h) + h->meta_size),
                    span_of(v->view.meta.data, v->view.meta.size));
     if (err == ERR_DAMAGED)
-        add_bad(c, v->view.offset, "a meta that does not decode");
+        add_bad(c, v->view.offset, h->type, "a meta that does not decode");
     return err == ERR_DAMAGED ? 0 : err;
 }
 
@@ -270,7 +305,7 @@ static int check_records(struct segment_check *c)
         }
         if (err != ERR_DAMAGED && err != ERR_VERSION)
             return err;
-        add_bad(c, offset,
+        add_bad(c, offset, 0,
                 err == ERR_VERSION ? "a record of a later version" : "damaged record");
         err = segment_resync(c->file, offset + 1, c->limit, &offset);
         if (err != 0)

@@ -1,0 +1,242 @@
+/* Messages with attachments: checked when every PART of the archive has been seen, since a
+ * damaged one may have a sound copy behind the messages that name it. */
+#include "archive/assemble.h"
+#include "archive/error.h"
+#include "archive/part_cache.h"
+#include "archive/verify_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define PARTS_MAP_FIRST 1024
+
+static struct seen_part *find_slot(struct parts_map *map, const uint8_t sha256[SHA256_SIZE])
+{
+    size_t mask = map->capacity - 1, i = (size_t)get_u64(sha256) & mask;
+    while (map->slots[i].place.segment != 0 &&
+           memcmp(map->slots[i].sha256, sha256, SHA256_SIZE) != 0)
+        i = (i + 1) & mask;
+    return &map->slots[i];
+}
+
+static bool grow(struct parts_map *map)
+{
+    struct parts_map bigger = {.count = map->count,
+                               .capacity = map->capacity == 0 ? PARTS_MAP_FIRST
+                                                              : map->capacity * 2};
+    bigger.slots = calloc(bigger.capacity, sizeof(*bigger.slots));
+    if (bigger.slots == NULL)
+        return false;
+    for (size_t i = 0; i < map->capacity; i++)
+        if (map->slots[i].place.segment != 0)
+            *find_slot(&bigger, map->slots[i].sha256) = map->slots[i];
+    free(map->slots);
+    *map = bigger;
+    return true;
+}
+
+static const struct seen_part *find_part(const struct parts_map *map, const uint8_t *sha256)
+{
+    struct parts_map lookup = *map;
+    const struct seen_part *part = map->capacity == 0 ? NULL : find_slot(&lookup, sha256);
+    return part != NULL && part->place.segment != 0 ? part : NULL;
+}
+
+void verify_note_part(struct verifier *v, const struct place *place, bool sound)
+{
+    const uint8_t *sha256 = NULL;
+    uint8_t hash[SHA256_SIZE];
+    if (part_meta_decode(span_of(v->view.meta.data, v->view.meta.size), &sha256) != 0)
+        return;
+    if (sound && !v->options->quick) {
+        sha256_start(v->hash);
+        sha256_add(v->hash, v->view.body.data, v->view.body.size);
+        sha256_finish(v->hash, hash);
+        sound = memcmp(hash, sha256, SHA256_SIZE) == 0;
+    }
+    if (v->parts.count * 2 >= v->parts.capacity && !grow(&v->parts)) {
+        v->err = -ENOMEM;
+        return;
+    }
+    struct seen_part *part = find_slot(&v->parts, sha256);
+    if (part->place.segment == 0) {
+        v->parts.count++;
+        memcpy(part->sha256, sha256, SHA256_SIZE);
+    } else if (part->sound && !sound)
+        return;
+    part->place = *place;
+    part->size = (uint32_t)v->view.header.body_raw_size;
+    part->sound = sound;
+}
+
+void verify_defer(struct verifier *v, const struct place *place,
+                  const struct message_meta *m, uint32_t ordinal, struct buffer *chunks)
+{
+    const struct deferred d = {.place = *place,
+                               .account = v->view.header.account,
+                               .n = m->n,
+                               .ordinal = ordinal,
+                               .chunks = chunks == NULL ? (struct buffer){0} : *chunks};
+    buffer_put(&v->deferred, &d, sizeof(d));
+    if (v->deferred.failed)
+        v->err = -ENOMEM;
+    else if (chunks != NULL)
+        *chunks = (struct buffer){0};
+}
+
+/* Every part that the message names is there, sound and as long as it should be? Those that
+ * are not join the list of damaged parts. */
+static bool parts_sound(struct verifier *v, struct span runs)
+{
+    struct run_meta run;
+    bool sound = true;
+    while (run_meta_next(&runs, &run) == 0)
+        for (uint64_t i = 0; i < run_part_count(&run.run); i++) {
+            const uint8_t *sha256 = run.parts + i * SHA256_SIZE;
+            const struct seen_part *part = find_part(&v->parts, sha256);
+            if (part != NULL && part->sound && part->size == run_part_size(&run.run, i))
+                continue;
+            sound = false;
+            verify_damaged_part(v, sha256);
+        }
+    return sound;
+}
+
+static int segment_of(struct verifier *v, uint64_t id)
+{
+    if (v->deferred_open && v->deferred_file.header.id == id)
+        return 0;
+    if (v->deferred_open)
+        segment_file_close(&v->deferred_file);
+    v->deferred_open = false;
+    int err = segment_open(v->archive->ops, v->archive->path, id, v->archive->cask.uuid,
+                           &v->deferred_file);
+    v->deferred_open = err == 0;
+    return err;
+}
+
+static int read_at(struct verifier *v, const struct place *place, struct record_view *view)
+{
+    int err = segment_of(v, place->segment);
+    if (err == 0)
+        err = segment_read(&v->deferred_file, place->offset, v->deferred_file.size,
+                           v->codec, view);
+    if (err == 0)
+        err = segment_read_body(&v->deferred_file, view, v->codec);
+    return err;
+}
+
+static int find_place(void *arg, const uint8_t sha256[SHA256_SIZE], struct place *out)
+{
+    const struct verifier *v = arg;
+    const struct seen_part *part = find_part(&v->parts, sha256);
+    if (part == NULL)
+        return ERR_NOT_FOUND;
+    *out = part->place;
+    return 0;
+}
+
+static int read_part(void *arg, const struct place *place, struct record_view *view)
+{
+    return read_at(arg, place, view);
+}
+
+static int give_chunks(struct verifier *v, const struct deferred *d, struct assembly *as)
+{
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < d->chunks.size; i += sizeof(struct place)) {
+        struct place place;
+        memcpy(&place, d->chunks.data + i, sizeof(place));
+        err = read_at(v, &place, &v->chunk_view);
+        if (err == 0)
+            err = assemble_own(as, v->chunk_view.body.data, v->chunk_view.body.size);
+    }
+    return err;
+}
+
+static bool hash_sound(struct verifier *v, struct part_cache *cache,
+                       const struct deferred *d, const struct message_meta *m)
+{
+    const struct part_source source = {.get = part_cache_get, .arg = cache};
+    struct assembly as;
+    uint64_t encoded = 0, decoded = 0;
+    if (run_meta_total(m->runs, &encoded, &decoded) != 0 || encoded > m->size ||
+        assemble_start(&as, m, &source, v->hash, NULL, NULL) != 0)
+        return false;
+    int err;
+    if (m->kind == BODY_STREAM)
+        err = give_chunks(v, d, &as);
+    else if (m->place > v->view.body.size ||
+             m->size - encoded > v->view.body.size - m->place)
+        err = ERR_DAMAGED;
+    else
+        err = assemble_own(&as, v->view.body.data + m->place, m->size - encoded);
+    return err == 0 && assemble_end(&as) == 0;
+}
+
+static bool load_message(struct verifier *v, const struct deferred *d,
+                         struct message_meta *m)
+{
+    struct block_meta_reader metas;
+    /* Messages of a block are deferred in order: its record is read once. */
+    if (v->deferred_place.segment != d->place.segment ||
+        v->deferred_place.offset != d->place.offset) {
+        v->deferred_place.segment = 0;
+        if (read_at(v, &d->place, &v->view) != 0)
+            return false;
+        v->deferred_place = d->place;
+    }
+    if (block_meta_open(&metas, span_of(v->view.meta.data, v->view.meta.size)) != 0)
+        return false;
+    for (uint32_t i = 0; i <= d->ordinal; i++)
+        if (block_meta_next(&metas, m) != 0)
+            return false;
+    return m->n == d->n;
+}
+
+static void check_deferred(struct verifier *v, struct part_cache *cache,
+                           const struct deferred *d)
+{
+    struct message_meta m;
+    if (!load_message(v, d, &m))
+        return;
+    if (!parts_sound(v, m.runs) || (!v->options->quick && !hash_sound(v, cache, d, &m))) {
+        v->attachments_hurt++;
+        return;
+    }
+    struct checked_account *account = verify_account(v, d->account);
+    if (account != NULL)
+        verify_set_bit(v, &account->valid, d->n);
+    verify_message_row(v, d->account, &m, &d->place, d->ordinal);
+}
+
+int verify_attachments(struct verifier *v)
+{
+    const struct part_reader reader = {.find = find_place, .read = read_part, .arg = v};
+    struct part_cache *cache = part_cache_create(&reader);
+    if (cache == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < v->deferred.size && v->err == 0; i += sizeof(struct deferred)) {
+        struct deferred d;
+        memcpy(&d, v->deferred.data + i, sizeof(d));
+        check_deferred(v, cache, &d);
+    }
+    part_cache_destroy(cache);
+    if (v->deferred_open)
+        segment_file_close(&v->deferred_file);
+    v->deferred_open = false;
+    return v->err;
+}
+
+void verify_free_parts(struct verifier *v)
+{
+    for (size_t i = 0; i < v->deferred.size; i += sizeof(struct deferred)) {
+        struct deferred d;
+        memcpy(&d, v->deferred.data + i, sizeof(d));
+        buffer_free(&d.chunks);
+    }
+    buffer_free(&v->deferred);
+    buffer_free(&v->damaged_parts);
+    record_view_free(&v->chunk_view);
+    free(v->parts.slots);
+}
