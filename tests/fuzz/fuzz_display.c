@@ -1,0 +1,59 @@
+/* tools/display.h and tools/utf8.h: whatever a header field holds, what goes to a terminal
+ * is UTF-8 without anything that steers it, and fits where it is said to fit. Input: a
+ * number of columns, the field. */
+#include "tests/fuzz/fuzz.h"
+#include "tools/display.h"
+#include "tools/utf8.h"
+
+static struct display *set_up(void)
+{
+    static struct display *display;
+    if (display == NULL)
+        display = display_create();
+    FUZZ_CHECK(display != NULL);
+    return display;
+}
+
+static void check_clean(struct span text)
+{
+    for (size_t at = 0; at < text.size;) {
+        uint32_t c = 0;
+        size_t size = utf8_next(text.data + at, text.size - at, &c);
+        FUZZ_CHECK(size > 0 && size <= text.size - at);
+        /* One that stands for itself takes three bytes, a broken byte one. */
+        FUZZ_CHECK(!utf8_unsafe(c) && (c != UTF8_REPLACEMENT || size > 1));
+        at += size;
+    }
+}
+
+static void check_width(struct span text, size_t columns)
+{
+    size_t fit = display_fit(text, columns);
+    FUZZ_CHECK(fit <= text.size);
+    FUZZ_CHECK(display_width(span_of(text.data, fit)) <= columns);
+    FUZZ_CHECK((display_width(text) <= columns) == (fit == text.size));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct display *display = set_up();
+    struct cursor c = fuzz_input(data, size);
+    size_t columns = take_u8(&c);
+    struct span field = span_of(c.at, cursor_left(&c));
+    struct buffer text = {0}, clean = {0};
+    uint8_t *copy = fuzz_copy(field.data, field.size);
+    int64_t time_s = 0;
+    display_decode(display, span_of(copy, field.size), &text);
+    display_date(display, span_of(copy, field.size), &time_s);
+    FUZZ_CHECK(!text.failed);
+    if (text.size > 0)
+        utf8_clean(&clean, span_of(text.data, text.size));
+    if (clean.size > 0) {
+        check_clean(span_of(clean.data, clean.size));
+        check_width(span_of(clean.data, clean.size), columns);
+    }
+    free(copy);
+    buffer_free(&text);
+    buffer_free(&clean);
+    return 0;
+}
