@@ -15,8 +15,8 @@
 /* Characters decoded at once where a line is longer. */
 #define BLOCK_CHARS 4096
 #define BLOCK_BYTES (BLOCK_CHARS / QUANTUM_CHARS * QUANTUM_BYTES)
-/* The decoder may write a word where three bytes belong. */
-#define DECODE_SLACK 8
+/* libmodpbase64 asks for this much more room than it fills. */
+#define DECODE_SLACK 2
 /* Decoded bytes that are gathered before the sink gets them. */
 #define GATHER_BYTES 16384
 
@@ -36,8 +36,8 @@ enum kind {
 
 /* 1. SCAN_CANDIDATE: run.encoded < minimum; `held` are its characters from earlier pieces.
  * In every other state held_size is 0.
- * 2. `decoded` holds bytes of this candidate or run that the sink has not seen; between
- * steps there is room for BLOCK_BYTES more.
+ * 2. `decoded` holds the bytes of this candidate or run that the sink has not had; between
+ * steps it has room for BLOCK_BYTES more.
  * 3. `carry` is the beginning of a unit (a group of 4 with the line end before it, if one
  * belongs there) of a candidate or run, less than the unit: else carry_size is 0. */
 struct base64_scanner {
@@ -107,7 +107,7 @@ struct base64_scanner *base64_scanner_create(size_t minimum, const struct base64
 {
     assert(minimum >= QUANTUM_CHARS && minimum <= BASE64_MINIMUM_MAX);
     size_t held = minimum + UNIT_MAX;
-    size_t decoded = minimum + BLOCK_BYTES + GATHER_BYTES;
+    size_t decoded = minimum + GATHER_BYTES + BLOCK_BYTES;
     struct base64_scanner *s = calloc(1, sizeof(*s) + held + decoded + DECODE_SLACK);
     if (s == NULL)
         return NULL;
@@ -224,6 +224,14 @@ static enum base64_line_end next_line_end(const struct base64_scanner *s, uint8_
     return first == '\n' ? BASE64_LINE_LF : BASE64_LINE_NONE;
 }
 
+/* Spelt out, because it is asked for each line. */
+static bool is_line_end(enum base64_line_end line_end, const uint8_t *at)
+{
+    if (line_end == BASE64_LINE_CRLF)
+        return at[0] == '\r' && at[1] == '\n';
+    return line_end == BASE64_LINE_NONE || at[0] == '\n';
+}
+
 static void count(struct base64_scanner *s, enum base64_line_end line_end, size_t chars,
                   size_t bytes)
 {
@@ -244,15 +252,13 @@ static size_t take_block(struct base64_scanner *s, const uint8_t *at, size_t siz
 {
     enum base64_line_end line_end = next_line_end(s, *at);
     size_t gap = line_end_sizes[line_end];
-    if (size < gap + QUANTUM_CHARS || memcmp(at, line_ends[line_end], gap) != 0)
+    if (size < gap + QUANTUM_CHARS || !is_line_end(line_end, at))
         return 0;
     size_t chars = smaller(size - gap, BLOCK_CHARS);
-    if (gap > 0 || s->run.line_length > 0) {
-        size_t column = gap > 0 ? 0 : (size_t)s->column;
-        size_t line_length =
-            s->run.line_length > 0 ? s->run.line_length : (size_t)s->column;
-        chars = smaller(chars, line_length - column);
-    }
+    if (gap > 0)
+        chars = smaller(chars, (size_t)s->column);
+    else if (s->run.line_length > 0)
+        chars = smaller(chars, s->run.line_length - (size_t)s->column);
     chars -= chars % QUANTUM_CHARS;
     size_t bytes = chars / QUANTUM_CHARS * QUANTUM_BYTES;
     char *out = (char *)s->decoded + s->decoded_size;
@@ -283,7 +289,7 @@ static size_t take_unit(struct base64_scanner *s, const uint8_t *at, size_t size
         return 0;
     char out[QUANTUM_BYTES + 1];
     size_t bytes = 0;
-    if (memcmp(at, line_ends[line_end], gap) == 0)
+    if (is_line_end(line_end, at))
         bytes = decode_quantum(at + gap, out);
     s->over = bytes < QUANTUM_BYTES;
     if (bytes == 0)
@@ -365,6 +371,7 @@ static int scan_window(struct base64_scanner *s, const uint8_t *data, size_t siz
             find_candidate(s, &w);
             continue;
         }
+        assert(s->decoded_capacity - s->decoded_size >= BLOCK_BYTES);
         size_t taken = take_block(s, w.at, (size_t)(w.end - w.at));
         if (taken == 0)
             taken = take_units(s, w.at, (size_t)(w.end - w.at));

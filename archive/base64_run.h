@@ -65,7 +65,7 @@ struct base64_sink {
     void *arg;
 };
 
-/* One message after the other. Memory: 24 KiB and twice the minimum, whatever the message.
+/* One message after the other. Memory: 20 KiB and twice the minimum, whatever the message.
  * One owner at a time. */
 struct base64_scanner;
 

@@ -61,6 +61,12 @@ static struct segment segment_at(const struct split *sp, size_t i)
     return segment;
 }
 
+static void put(struct buffer *b, const void *data, size_t size)
+{
+    if (size > 0)
+        buffer_put(b, data, size);
+}
+
 static int on_text(void *arg, const uint8_t *data, size_t size)
 {
     struct split *sp = arg;
@@ -307,12 +313,12 @@ static void encode(const struct base64_run *run, const uint8_t *data, uint32_t *
         assert_non_null(encoded);
         size_t n = base64_encode_add(&e, data + at, piece, encoded);
         assert_true(n < room);
-        buffer_put(out, encoded, n);
+        put(out, encoded, n);
         free(encoded);
         at += piece;
     }
     uint8_t end[BASE64_ENCODE_END_MAX];
-    buffer_put(out, end, base64_encode_end(&e, end));
+    put(out, end, base64_encode_end(&e, end));
     assert_int_equal(out->size - before, base64_run_encoded_size(run));
 }
 
@@ -361,7 +367,7 @@ static void random_short_messages_at_every_split(void **state)
         struct buffer m = {0};
         size_t minimum = 4 + random_below(&seed, 13);
         size_t size = random_below(&seed, SHORT_MAX);
-        buffer_put(&m, "", 0);
+        assert_non_null(buffer_reserve(&m, SHORT_MAX));
         while (m.size < size) {
             const char *word = vocabulary[random_below(&seed, 16)];
             buffer_put(&m, word, strlen(word));
@@ -402,7 +408,7 @@ static void put_random_text(struct buffer *m, uint32_t *seed)
     };
     for (size_t words = random_below(seed, 4); words > 0; words--) {
         const char *text = texts[random_below(seed, 12)];
-        buffer_put(m, text, strlen(text));
+        put(m, text, strlen(text));
     }
 }
 
@@ -586,6 +592,19 @@ static void line_ends_count_towards_the_minimum(void **state)
     assert_every_split(m, 11, &seed);
 }
 
+static void no_run_begins_inside_what_is_too_short(void **state)
+{
+    (void)state;
+    uint32_t seed = SEED;
+    struct span m = span_text("Zm9v\nZm9vYmFyYmF6\nZm9vYmFyYmF6");
+    struct split sp = split_whole(m, 12);
+    assert_int_equal(segment_count(&sp), 2);
+    assert_int_equal(segment_at(&sp, 0).size, 18);
+    assert_int_equal(segment_at(&sp, 1).run.size, 9);
+    split_free(&sp);
+    assert_every_split(m, 12, &seed);
+}
+
 static void nul_is_text(void **state)
 {
     (void)state;
@@ -766,6 +785,7 @@ int main(void)
         cmocka_unit_test(blanks_are_text),
         cmocka_unit_test(what_is_too_short_is_text),
         cmocka_unit_test(line_ends_count_towards_the_minimum),
+        cmocka_unit_test(no_run_begins_inside_what_is_too_short),
         cmocka_unit_test(nul_is_text),
         cmocka_unit_test(lines_may_have_65532_characters_and_no_more),
         cmocka_unit_test(one_line_may_be_endless),
