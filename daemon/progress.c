@@ -1,6 +1,7 @@
 #include "daemon/progress.h"
 
 #include "archive/format.h"
+#include "archive/size_text.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -40,31 +41,6 @@ void count_text(char out[COUNT_TEXT_SIZE], uint64_t count)
     out[used] = '\0';
 }
 
-void bytes_text(char out[BYTES_TEXT_SIZE], uint64_t bytes)
-{
-    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
-    if (bytes < 1000) {
-        (void)snprintf(out, BYTES_TEXT_SIZE, "%" PRIu64 " byte%s", bytes,
-                       bytes == 1 ? "" : "s");
-        return;
-    }
-    size_t unit = 0;
-    uint64_t one = 1000; /* bytes */
-    /* 999,950 and more would be shown as 1000.0. */
-    while (unit + 1 < sizeof(units) / sizeof(units[0]) && bytes / one >= 999 &&
-           bytes - one * 999 >= one / 20 * 19) {
-        one *= 1000;
-        unit++;
-    }
-    uint64_t whole = bytes / one, tenths = (bytes % one + one / 20) / (one / 10);
-    if (tenths == 10) {
-        whole++;
-        tenths = 0;
-    }
-    (void)snprintf(out, BYTES_TEXT_SIZE, "%" PRIu64 ".%" PRIu64 " %s", whole, tenths,
-                   units[unit]);
-}
-
 /* A text that is put together piece by piece, cut at its end. */
 struct pieces {
     char *out;
@@ -100,15 +76,15 @@ void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_
                     uint64_t bytes, uint64_t elapsed_ms)
 {
     char done[COUNT_TEXT_SIZE], all[COUNT_TEXT_SIZE], some[COUNT_TEXT_SIZE],
-        size[BYTES_TEXT_SIZE];
+        size[SIZE_TEXT_MAX];
     struct pieces p = {.out = out};
     count_text(done, t->complete + t->failed);
     count_text(all, t->accounts);
     count_text(some, messages);
-    bytes_text(size, bytes);
+    size_text(bytes, size);
     add(&p, "%s of %s accounts, %s messages, %s", done, all, some, size);
     if (elapsed_ms >= RATE_AFTER_MS) {
-        bytes_text(size, (uint64_t)((double)bytes * 1000.0 / (double)elapsed_ms));
+        size_text((uint64_t)((double)bytes * 1000.0 / (double)elapsed_ms), size);
         add(&p, ", %s/s", size);
     }
     add_some(&p, t->failed, "failed");
@@ -117,13 +93,13 @@ void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_
 void tally_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t)
 {
     char complete[COUNT_TEXT_SIZE], all[COUNT_TEXT_SIZE], fetched[COUNT_TEXT_SIZE],
-        known[COUNT_TEXT_SIZE], size[BYTES_TEXT_SIZE];
+        known[COUNT_TEXT_SIZE], size[SIZE_TEXT_MAX];
     struct pieces p = {.out = out};
     count_text(complete, t->complete);
     count_text(all, t->accounts);
     count_text(fetched, t->fetched);
     count_text(known, t->known);
-    bytes_text(size, t->bytes);
+    size_text(t->bytes, size);
     add(&p, "%s of %s account%s complete, %s message%s archived (%s), %s known", complete,
         all, t->accounts == 1 ? "" : "s", fetched, t->fetched == 1 ? "" : "s", size, known);
     add_some(&p, t->deduplicated, "known by content");

@@ -11,7 +11,6 @@
 
 #define PROGRESS_TEXT_SIZE 512
 #define COUNT_TEXT_SIZE 32
-#define BYTES_TEXT_SIZE 32
 
 struct tally {
     uint64_t accounts; /* to be tried */
@@ -45,8 +44,5 @@ void tally_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t);
 
 /* "1,234,567" */
 void count_text(char out[COUNT_TEXT_SIZE], uint64_t count);
-
-/* "999 bytes", "1.0 kB", "56.7 MB": powers of 1000, rounded to nearest. */
-void bytes_text(char out[BYTES_TEXT_SIZE], uint64_t bytes);
 
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/service.h"
 
 #include "archive/error.h"
+#include "archive/size_text.h"
 #include "daemon/clock.h"
 #include "daemon/exits.h"
 #include "daemon/progress.h"
@@ -27,11 +28,11 @@ struct service {
 static void say_fetched(const struct service *v, const struct session_end *end)
 {
     const struct pool_counts *counts = &end->counts;
-    char count[COUNT_TEXT_SIZE], size[BYTES_TEXT_SIZE];
+    char count[COUNT_TEXT_SIZE], size[SIZE_TEXT_MAX];
     if (counts->fetched == 0)
         return;
     count_text(count, counts->fetched);
-    bytes_text(size, counts->bytes);
+    size_text(counts->bytes, size);
     log_line(v->how->log, "%s: %s message%s archived (%s)",
              v->rounds.config->accounts[end->account].name, count,
              counts->fetched == 1 ? "" : "s", size);

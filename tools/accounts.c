@@ -1,3 +1,4 @@
+#include "archive/size_text.h"
 #include "tools/command.h"
 #include "tools/dates.h"
 #include "tools/open.h"

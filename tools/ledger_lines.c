@@ -1,5 +1,6 @@
 #include "tools/ledger_lines.h"
 
+#include "archive/size_text.h"
 #include "tools/dates.h"
 #include "tools/message_id.h"
 #include "tools/session_words.h"

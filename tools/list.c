@@ -1,5 +1,6 @@
 #include "archive/error.h"
 #include "archive/reader.h"
+#include "archive/size_text.h"
 #include "tools/command.h"
 #include "tools/message_id.h"
 #include "tools/open.h"

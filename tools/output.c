@@ -53,22 +53,6 @@ int output_finish(struct output *o)
     return o->error;
 }
 
-void size_text(uint64_t size_bytes, char out[SIZE_TEXT_MAX])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    size_t unit = 0;
-    double size = (double)size_bytes;
-    while (size >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
-        size /= 1024;
-        unit++;
-    }
-    if (unit == 0)
-        (void)snprintf(out, SIZE_TEXT_MAX, "%" PRIu64 " B", size_bytes);
-    else
-        (void)snprintf(out, SIZE_TEXT_MAX, "%.*f %s", size < 9.95 ? 1 : 0, size,
-                       units[unit]);
-}
-
 void json_begin(struct json *j, struct output *o)
 {
     j->output = o;

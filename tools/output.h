@@ -26,10 +26,6 @@ void output_clean(struct output *o, struct span text);
  * (EPIPE). */
 int output_finish(struct output *o);
 
-/* "512 B", "1.4 KiB", "12 GiB": at most SIZE_TEXT_MAX bytes with the NUL. */
-#define SIZE_TEXT_MAX 16
-void size_text(uint64_t size_bytes, char out[SIZE_TEXT_MAX]);
-
 /* One JSON object a line (RFC 8259). Strings are valid UTF-8 whatever comes in: bytes that
  * are not UTF-8 become U+FFFD, unsafe code points (utf8_unsafe()) are escaped. Names are
  * ours, plain ASCII. */

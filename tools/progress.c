@@ -1,5 +1,6 @@
 #include "tools/progress.h"
 
+#include "archive/size_text.h"
 #include "tools/output.h"
 
 #include <inttypes.h>

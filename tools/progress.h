@@ -22,7 +22,7 @@ void progress_update(struct progress *p, uint64_t done_bytes);
 /* Take the line away, before other lines are written and at the end. */
 void progress_hide(struct progress *p);
 
-/* "42 %, 12 MiB/s, 1 min 5 s left" as far as it can be known. */
+/* "42 %, 12.0 MB/s, 1 min 5 s left" as far as it can be known. */
 #define PROGRESS_TEXT_MAX 128
 void progress_text(char out[PROGRESS_TEXT_MAX], uint64_t done_bytes, uint64_t total_bytes,
                    int64_t elapsed_ms);

@@ -1,6 +1,7 @@
 #include "tools/restore.h"
 
 #include "archive/error.h"
+#include "archive/size_text.h"
 #include "tools/command.h"
 #include "tools/folders.h"
 #include "tools/interrupt.h"

@@ -1,4 +1,5 @@
 #include "archive/error.h"
+#include "archive/size_text.h"
 #include "tools/command.h"
 #include "tools/open.h"
 

@@ -1,4 +1,5 @@
 #include "archive/verify.h"
+#include "archive/size_text.h"
 
 #include "archive/error.h"
 #include "tools/command.h"

@@ -28,30 +28,6 @@ static void counts_are_grouped_by_three(void **state)
     count_is(UINT64_MAX, "18,446,744,073,709,551,615");
 }
 
-static void bytes_are(uint64_t bytes, const char *text)
-{
-    char out[BYTES_TEXT_SIZE];
-    bytes_text(out, bytes);
-    assert_string_equal(out, text);
-}
-
-static void sizes_have_three_digits_or_so(void **state)
-{
-    (void)state;
-    bytes_are(0, "0 bytes");
-    bytes_are(1, "1 byte");
-    bytes_are(999, "999 bytes");
-    bytes_are(1000, "1.0 kB");
-    bytes_are(1949, "1.9 kB");
-    bytes_are(1950, "2.0 kB");
-    bytes_are(999949, "999.9 kB");
-    bytes_are(999950, "1.0 MB");
-    bytes_are(56700000, "56.7 MB");
-    bytes_are(999949999, "999.9 MB");
-    bytes_are(999950000, "1.0 GB");
-    bytes_are(UINT64_MAX, "18.4 EB");
-}
-
 static void summary_is(const struct tally *t, const char *text)
 {
     char out[PROGRESS_TEXT_SIZE];
@@ -70,7 +46,7 @@ static void the_summary_names_what_there_is(void **state)
                                .known = 12},
                "3 of 4 accounts complete, 1,234 messages archived (56.7 MB), 12 known");
     summary_is(&(struct tally){.accounts = 1, .complete = 1, .fetched = 1, .bytes = 1},
-               "1 of 1 account complete, 1 message archived (1 byte), 0 known");
+               "1 of 1 account complete, 1 message archived (1 B), 0 known");
     summary_is(&(struct tally){.accounts = 9,
                                .complete = 2,
                                .failed = 3,
@@ -78,7 +54,7 @@ static void the_summary_names_what_there_is(void **state)
                                .healed = 5,
                                .refused = 6,
                                .quarantined = 7},
-               "2 of 9 accounts complete, 0 messages archived (0 bytes), 0 known, "
+               "2 of 9 accounts complete, 0 messages archived (0 B), 0 known, "
                "4 known by content, 5 damaged copies replaced, 6 refused by the server, "
                "7 quarantined, 4 accounts not tried to the end");
 }
@@ -150,7 +126,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_grouped_by_three),
-        cmocka_unit_test(sizes_have_three_digits_or_so),
         cmocka_unit_test(the_summary_names_what_there_is),
         cmocka_unit_test(the_largest_summary_fits),
         cmocka_unit_test(sessions_of_one_account_add_up),
