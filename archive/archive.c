@@ -351,15 +351,20 @@ static uint64_t allocated(const char *path)
     return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
-static int add_segments(struct archive *a, struct archive_stats *out)
+static int add_parts(struct index_txn *t, struct archive_stats *out)
 {
-    struct index_txn *t = NULL;
+    int err = index_count(t, TABLE_PARTS, &out->parts);
+    if (err == 0)
+        err = row_get_number(t, INFO_PARTS_KEPT, &out->parts_kept_bytes);
+    return err != 0 ? err : row_get_number(t, INFO_PARTS_NAMED, &out->parts_named_bytes);
+}
+
+static int add_segments(struct archive *a, struct index_txn *t, struct archive_stats *out)
+{
     struct segment_row row;
     char path[PATH_MAX];
     uint64_t id = 0;
-    int err = index_begin_read(a->index, &t);
-    if (err != 0)
-        return err;
+    int err;
     while ((err = row_next_segment(t, &id, &row)) == 0) {
         out->segments++;
         if (row.sealed) {
@@ -371,17 +376,22 @@ static int add_segments(struct archive *a, struct archive_stats *out)
             out->segment_bytes += allocated(path);
         id++;
     }
-    index_abort(t);
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
 int archive_stats(struct archive *a, struct archive_stats *out)
 {
     char path[PATH_MAX];
+    struct index_txn *t = NULL;
     *out = (struct archive_stats){0};
     int err = archive_each_account(a, add_account, out);
     if (err == 0)
-        err = add_segments(a, out);
+        err = index_begin_read(a->index, &t);
+    if (err == 0)
+        err = add_segments(a, t, out);
+    if (err == 0)
+        err = add_parts(t, out);
+    index_abort(t);
     if (err == 0)
         err = join(a->path, "index/data.mdb", path);
     if (err == 0)

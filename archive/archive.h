@@ -104,13 +104,16 @@ int archive_each_ledger_entry(struct archive *a, uint32_t account,
 struct archive_stats {
     uint64_t accounts;
     uint64_t messages;
-    uint64_t message_bytes;    /* as received */
-    uint64_t segments;         /* files */
-    uint64_t sealed;           /* of these */
-    uint64_t segment_bytes;    /* allocated on disk */
-    uint64_t index_bytes;      /* allocated on disk */
-    uint64_t head_segment;     /* the newest sealed segment; 0: none */
-    uint8_t head[SHA256_SIZE]; /* its trailer's hash: pins the whole chain */
+    uint64_t message_bytes;     /* as received */
+    uint64_t segments;          /* files */
+    uint64_t sealed;            /* of these */
+    uint64_t segment_bytes;     /* allocated on disk */
+    uint64_t index_bytes;       /* allocated on disk */
+    uint64_t parts;             /* pieces of attachments, each kept once */
+    uint64_t parts_kept_bytes;  /* of these, decoded, before they are compressed */
+    uint64_t parts_named_bytes; /* what messages name of them: once for each message body */
+    uint64_t head_segment;      /* the newest sealed segment; 0: none */
+    uint8_t head[SHA256_SIZE];  /* its trailer's hash: pins the whole chain */
 };
 
 int archive_stats(struct archive *a, struct archive_stats *out);

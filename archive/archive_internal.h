@@ -65,6 +65,8 @@ int archive_recover(struct archive *a);
 /* store.c: as store_append(), for a record that recovery carries over: keeps LSN and
  * checksums. */
 int store_carry(struct archive *a, struct record *r);
+/* The same for a record that repacking moves: it keeps its LSN, and is not marked. */
+int store_move(struct archive *a, struct record *r);
 int store_create(struct archive *a);
 /* Take the highest account number from the index. */
 int store_learn_accounts(struct archive *a);

@@ -10,6 +10,7 @@
 enum codec_id { CODEC_STORED = 0, CODEC_ZSTD = 1 };
 
 #define CODEC_LEVEL_FETCH 3
+#define CODEC_LEVEL_REPACK 9
 
 struct codec;
 

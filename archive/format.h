@@ -52,7 +52,7 @@ enum record_type {
     RECORD_DELETE_OUTCOME = 12, /* reserved */
     RECORD_QUARANTINE = 13,
     RECORD_LOST = 14,
-    RECORD_SUPERSEDES = 15, /* reserved */
+    RECORD_SUPERSEDES = 15,
     RECORD_SEAL = 16,
     RECORD_TYPE_MAX =
         127, /* readers skip unknown types up to here, and refuse those above */

@@ -23,6 +23,7 @@ enum index_table {
     TABLE_CARRIED,
     TABLE_LOST,
     TABLE_PARTS,
+    TABLE_SUPERSEDED,
     TABLE_COUNT,
 };
 

@@ -238,6 +238,20 @@ static void apply_lost(struct index_txn *t, const struct record_header *h,
         forget_messages(t, h->account, meta.first, meta.last);
 }
 
+static void apply_supersedes(struct index_txn *t, const struct record_header *h,
+                             struct span raw_meta)
+{
+    struct superseded s;
+    size_t count = 0;
+    int err = superseded_count(raw_meta, &count);
+    if (err != 0)
+        index_fail(t, err);
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        superseded_at(raw_meta, i, &s);
+        row_put_superseded(t, s.segment, h->time_us);
+    }
+}
+
 void index_apply(struct index_txn *t, const struct record_header *h, struct span raw_meta,
                  const struct place *place)
 {
@@ -269,6 +283,9 @@ void index_apply(struct index_txn *t, const struct record_header *h, struct span
         break;
     case RECORD_LOST:
         apply_lost(t, h, raw_meta, place);
+        break;
+    case RECORD_SUPERSEDES:
+        apply_supersedes(t, h, raw_meta);
         break;
     default: /* COMMIT, SEAL, and compatible types of a later version: no rows */
         break;

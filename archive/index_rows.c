@@ -98,6 +98,40 @@ int row_next_segment(struct index_txn *t, uint64_t *id, struct segment_row *out)
     return decode_segment(value, out);
 }
 
+void row_delete_segment(struct index_txn *t, uint64_t id)
+{
+    uint8_t key[8];
+    index_delete(t, TABLE_SEGMENTS, number_key(key, id));
+}
+
+void row_put_superseded(struct index_txn *t, uint64_t id, int64_t time_us)
+{
+    uint8_t key[8], value[8];
+    put_u64(value, (uint64_t)time_us);
+    index_put(t, TABLE_SUPERSEDED, number_key(key, id), span_of(value, sizeof(value)));
+}
+
+int row_next_superseded(struct index_txn *t, uint64_t *id, int64_t *out_time_us)
+{
+    uint8_t bytes[8];
+    struct span value, key = number_key(bytes, *id);
+    int err = index_seek(t, TABLE_SUPERSEDED, &key, &value);
+    if (err != 0)
+        return err;
+    if (key.size != 8 || value.size != 8)
+        return ERR_INDEX;
+    *id = get_key64(key.data);
+    *out_time_us = (int64_t)get_u64(value.data);
+    return 0;
+}
+
+bool row_is_superseded(struct index_txn *t, uint64_t id)
+{
+    uint64_t found = id;
+    int64_t time_us = 0;
+    return row_next_superseded(t, &found, &time_us) == 0 && found == id;
+}
+
 static struct span info_key(enum info_number which)
 {
     static const char *const names[] = {

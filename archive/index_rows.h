@@ -29,6 +29,14 @@ void row_put_segment(struct index_txn *t, uint64_t id, const struct segment_row 
 /* The first segment with an id >= *id. */
 int row_next_segment(struct index_txn *t, uint64_t *id, struct segment_row *out);
 
+void row_delete_segment(struct index_txn *t, uint64_t id);
+
+/* A segment that repacking has replaced, and when. */
+void row_put_superseded(struct index_txn *t, uint64_t id, int64_t time_us);
+/* The first with an id >= *id. */
+int row_next_superseded(struct index_txn *t, uint64_t *id, int64_t *out_time_us);
+bool row_is_superseded(struct index_txn *t, uint64_t id);
+
 /* One number each. */
 enum info_number {
     INFO_LAST_LSN,

@@ -316,6 +316,27 @@ int lost_meta_decode(struct span meta, struct lost_meta *out)
     return out->first > out->last ? ERR_DAMAGED : finished(&c);
 }
 
+#define SUPERSEDED_SIZE (8 + SHA256_SIZE)
+
+void superseded_encode(struct buffer *out, const struct superseded *s)
+{
+    buffer_put_u64(out, s->segment);
+    buffer_put(out, s->hash, sizeof(s->hash));
+}
+
+int superseded_count(struct span meta, size_t *out_count)
+{
+    *out_count = meta.size / SUPERSEDED_SIZE;
+    return meta.size % SUPERSEDED_SIZE != 0 ? ERR_DAMAGED : 0;
+}
+
+void superseded_at(struct span meta, size_t i, struct superseded *out)
+{
+    struct cursor c = cursor_over(meta.data + i * SUPERSEDED_SIZE, SUPERSEDED_SIZE);
+    out->segment = take_u64(&c);
+    take_copy(&c, out->hash, sizeof(out->hash));
+}
+
 void toc_entry_encode(struct buffer *out, const struct toc_entry *e)
 {
     buffer_put_u64(out, e->offset);

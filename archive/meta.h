@@ -202,6 +202,16 @@ struct lost_meta {
 void lost_meta_encode(struct buffer *out, const struct lost_meta *m);
 int lost_meta_decode(struct span meta, struct lost_meta *out);
 
+/* SUPERSEDES: everything of these segments that counts has been copied behind them. */
+struct superseded {
+    uint64_t segment;
+    uint8_t hash[SHA256_SIZE]; /* its trailer's */
+};
+
+void superseded_encode(struct buffer *out, const struct superseded *s);
+int superseded_count(struct span meta, size_t *out_count);
+void superseded_at(struct span meta, size_t i, struct superseded *out);
+
 /* SEAL: the table of contents, one entry a record in order of their offsets. */
 struct toc_entry {
     uint64_t offset;

@@ -401,13 +401,15 @@ static int seal_old(struct recovery *r, struct unsealed *u)
     return put_segment_row(r, u->id, &row);
 }
 
-static bool lost_segment(struct archive *a, uint64_t id)
+/* Replaced by repacking and removed, or acknowledged as lost: it need not be there. */
+static bool may_be_gone(struct archive *a, uint64_t id)
 {
     struct index_txn *t = NULL;
     uint64_t first = id, last = 0;
     if (index_begin_read(a->index, &t) != 0)
         return false;
-    bool yes = row_next_lost(t, 0, &first, &last) == 0 && first == id;
+    bool yes = row_is_superseded(t, id) ||
+               (row_next_lost(t, 0, &first, &last) == 0 && first == id);
     index_abort(t);
     return yes;
 }
@@ -419,7 +421,7 @@ static void note_missing(struct recovery *r, const uint64_t *ids, size_t count)
     for (uint64_t id = 1; id <= r->a->cask.highest_segment; id++) {
         if (at < count && ids[at] == id)
             at++;
-        else if (!lost_segment(r->a, id))
+        else if (!may_be_gone(r->a, id))
             damage(r, id, 0, "the segment is missing");
     }
 }

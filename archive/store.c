@@ -171,12 +171,13 @@ static int make_room(struct archive *a, uint64_t size)
     return s->batch_count == 0 ? begin_batch(a) : 0;
 }
 
-static int append(struct archive *a, struct record *r, bool carried)
+/* keep_lsn: the record has one already. */
+static int append(struct archive *a, struct record *r, bool keep_lsn)
 {
     struct store *s = a->store;
     int err = s->failed != 0 ? ERR_FAILED : make_room(a, record_size(&r->header));
     if (err == 0) {
-        if (!carried)
+        if (!keep_lsn)
             r->header.lsn = ++s->last_lsn;
         err = put_in_segment(a, r);
     }
@@ -214,10 +215,15 @@ int store_append(struct archive *a, struct record *r)
     return append(a, r, false);
 }
 
+int store_move(struct archive *a, struct record *r)
+{
+    return append(a, r, true);
+}
+
 int store_carry(struct archive *a, struct record *r)
 {
     r->header.flags |= RECORD_CARRIED;
-    return append(a, r, true);
+    return store_move(a, r);
 }
 
 /* Rows and the offset up to which they go, in one transaction (I3). */

@@ -369,7 +369,10 @@ static void free_verifier(struct verifier *v)
 int archive_verify(struct archive *a, const struct verify_options *options,
                    struct verify_summary *out)
 {
-    struct verifier v = {.archive = a, .options = options, .summary = out};
+    struct verifier v = {.archive = a,
+                         .options = options,
+                         .summary = out,
+                         .parts = {.value_size = sizeof(struct seen_part)}};
     uint64_t *ids = NULL;
     size_t count = 0;
     *out = (struct verify_summary){.with_index = a->index != NULL};

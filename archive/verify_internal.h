@@ -4,6 +4,7 @@
 #define MAILCASK_ARCHIVE_VERIFY_INTERNAL_H
 
 #include "archive/archive_internal.h"
+#include "archive/hash_set.h"
 #include "archive/index_rows.h"
 #include "archive/verify.h"
 
@@ -50,18 +51,11 @@ struct lost_range {
     uint64_t last;
 };
 
-/* A PART that was met. */
+/* A PART that was met: its best copy. */
 struct seen_part {
-    uint8_t sha256[SHA256_SIZE];
-    struct place place; /* of its best copy; segment 0: a free slot */
+    struct place place;
     uint32_t size;
     bool sound;
-};
-
-struct parts_map {
-    struct seen_part *slots;
-    size_t capacity; /* a power of two, or 0 */
-    size_t count;
 };
 
 /* A message with attachments, checked when all parts have been met. */
@@ -83,10 +77,10 @@ struct verifier {
     struct index_txn *txn;            /* reset between look-ups; NULL: no index */
     struct checked_account *accounts; /* by number */
     size_t accounts_count;
-    struct buffer bad;     /* struct bad_record each */
-    struct buffer streams; /* struct open_stream each */
-    struct buffer lost;    /* struct lost_range each */
-    struct parts_map parts;
+    struct buffer bad;           /* struct bad_record each */
+    struct buffer streams;       /* struct open_stream each */
+    struct buffer lost;          /* struct lost_range each */
+    struct hash_set parts;       /* struct seen_part each */
     struct buffer deferred;      /* struct deferred each */
     struct buffer damaged_parts; /* struct damaged_part each */
     uint64_t attachments_hurt;   /* messages whose parts are missing or hurt */

@@ -6,40 +6,10 @@
 #include "archive/verify_internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
-#define PARTS_MAP_FIRST 1024
-
-static struct seen_part *find_slot(struct parts_map *map, const uint8_t sha256[SHA256_SIZE])
+static const struct seen_part *find_part(const struct verifier *v, const uint8_t *sha256)
 {
-    size_t mask = map->capacity - 1, i = (size_t)get_u64(sha256) & mask;
-    while (map->slots[i].place.segment != 0 &&
-           memcmp(map->slots[i].sha256, sha256, SHA256_SIZE) != 0)
-        i = (i + 1) & mask;
-    return &map->slots[i];
-}
-
-static bool grow(struct parts_map *map)
-{
-    struct parts_map bigger = {.count = map->count,
-                               .capacity = map->capacity == 0 ? PARTS_MAP_FIRST
-                                                              : map->capacity * 2};
-    bigger.slots = calloc(bigger.capacity, sizeof(*bigger.slots));
-    if (bigger.slots == NULL)
-        return false;
-    for (size_t i = 0; i < map->capacity; i++)
-        if (map->slots[i].place.segment != 0)
-            *find_slot(&bigger, map->slots[i].sha256) = map->slots[i];
-    free(map->slots);
-    *map = bigger;
-    return true;
-}
-
-static const struct seen_part *find_part(const struct parts_map *map, const uint8_t *sha256)
-{
-    struct parts_map lookup = *map;
-    const struct seen_part *part = map->capacity == 0 ? NULL : find_slot(&lookup, sha256);
-    return part != NULL && part->place.segment != 0 ? part : NULL;
+    return hash_set_get(&v->parts, sha256);
 }
 
 void verify_note_part(struct verifier *v, const struct place *place, bool sound)
@@ -54,15 +24,12 @@ void verify_note_part(struct verifier *v, const struct place *place, bool sound)
         sha256_finish(v->hash, hash);
         sound = memcmp(hash, sha256, SHA256_SIZE) == 0;
     }
-    if (v->parts.count * 2 >= v->parts.capacity && !grow(&v->parts)) {
+    struct seen_part *part = hash_set_put(&v->parts, sha256);
+    if (part == NULL) {
         v->err = -ENOMEM;
         return;
     }
-    struct seen_part *part = find_slot(&v->parts, sha256);
-    if (part->place.segment == 0) {
-        v->parts.count++;
-        memcpy(part->sha256, sha256, SHA256_SIZE);
-    } else if (part->sound && !sound)
+    if (part->sound && !sound)
         return;
     part->place = *place;
     part->size = (uint32_t)v->view.header.body_raw_size;
@@ -93,7 +60,7 @@ static bool parts_sound(struct verifier *v, struct span runs)
     while (run_meta_next(&runs, &run) == 0)
         for (uint64_t i = 0; i < run_part_count(&run.run); i++) {
             const uint8_t *sha256 = run.parts + i * SHA256_SIZE;
-            const struct seen_part *part = find_part(&v->parts, sha256);
+            const struct seen_part *part = find_part(v, sha256);
             if (part != NULL && part->sound && part->size == run_part_size(&run.run, i))
                 continue;
             sound = false;
@@ -129,7 +96,7 @@ static int read_at(struct verifier *v, const struct place *place, struct record_
 static int find_place(void *arg, const uint8_t sha256[SHA256_SIZE], struct place *out)
 {
     const struct verifier *v = arg;
-    const struct seen_part *part = find_part(&v->parts, sha256);
+    const struct seen_part *part = find_part(v, sha256);
     if (part == NULL)
         return ERR_NOT_FOUND;
     *out = part->place;
@@ -238,5 +205,5 @@ void verify_free_parts(struct verifier *v)
     buffer_free(&v->deferred);
     buffer_free(&v->damaged_parts);
     record_view_free(&v->chunk_view);
-    free(v->parts.slots);
+    hash_set_free(&v->parts);
 }

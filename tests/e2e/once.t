@@ -130,7 +130,7 @@ def no_archive():
 
 def locked():
     cask = Mailcask()
-    cask.add_server("s", server.port, certificates.ca)
+    cask.add_server("s", server.port, certificates.ca, poll="2s")
     cask.add_account("good@x", "s", user="good")
     cask.init()
     service = cask.start()
