@@ -10,7 +10,7 @@
 struct parts {
     struct packer *packer;
     struct lookup *lookup;
-    const struct damaged_part *damaged;
+    struct damaged_part *damaged;
     size_t damaged_count;
     struct sha256 *hash;
     struct buffer decoded; /* of the part that is filling */
@@ -20,7 +20,7 @@ struct parts {
 };
 
 struct parts *parts_create(struct packer *packer, struct lookup *lookup,
-                           const struct damaged_part *damaged, size_t damaged_count)
+                           struct damaged_part *damaged, size_t damaged_count)
 {
     struct parts *p = calloc(1, sizeof(*p));
     if (p == NULL)
@@ -63,20 +63,31 @@ bool parts_full(const struct parts *p)
 
 enum part_state { PART_NEW, PART_KEPT, PART_HURT };
 
+/* The entry of a part that is hurt where the index has it; NULL: none. */
+static struct damaged_part *find_damaged(struct parts *p, const uint8_t sha256[SHA256_SIZE],
+                                         const struct part_row *row)
+{
+    for (size_t i = 0; i < p->damaged_count; i++)
+        if (memcmp(p->damaged[i].sha256, sha256, SHA256_SIZE) == 0 &&
+            p->damaged[i].place.segment == row->place.segment &&
+            p->damaged[i].place.offset == row->place.offset)
+            return &p->damaged[i];
+    return NULL;
+}
+
+/* What is hurt comes first: this thread may well have stored it itself, lately. */
 static enum part_state look_up(struct parts *p, const uint8_t sha256[SHA256_SIZE])
 {
     struct index_txn *t = NULL;
     struct part_row row;
-    if (lookup_recent_part(p->lookup, sha256))
-        return PART_KEPT;
-    if (lookup_txn(p->lookup, &t) != 0 || row_get_part(t, sha256, &row) != 0)
-        return PART_NEW; /* if in doubt it is handed over: the store looks again */
-    for (size_t i = 0; i < p->damaged_count; i++)
-        if (memcmp(p->damaged[i].sha256, sha256, SHA256_SIZE) == 0 &&
-            p->damaged[i].place.segment == row.place.segment &&
-            p->damaged[i].place.offset == row.place.offset)
-            return PART_HURT;
-    return PART_KEPT;
+    bool indexed = lookup_txn(p->lookup, &t) == 0 && row_get_part(t, sha256, &row) == 0;
+    struct damaged_part *damaged = indexed ? find_damaged(p, sha256, &row) : NULL;
+    if (damaged != NULL) {
+        damaged->place.segment = 0; /* it is written anew: once is enough */
+        return PART_HURT;
+    }
+    /* If in doubt it is handed over: the store looks again. */
+    return indexed || lookup_recent_part(p->lookup, sha256) ? PART_KEPT : PART_NEW;
 }
 
 static int emit_part(struct parts *p, const uint8_t sha256[SHA256_SIZE],

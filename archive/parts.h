@@ -10,10 +10,10 @@
 
 struct parts;
 
-/* All borrowed. damaged: parts known to be hurt, which satisfy no look-up. NULL when memory
- * runs out. */
+/* All borrowed. damaged: parts known to be hurt, which satisfy no look-up; those that are
+ * written anew are struck off. NULL when memory runs out. */
 struct parts *parts_create(struct packer *packer, struct lookup *lookup,
-                           const struct damaged_part *damaged, size_t damaged_count);
+                           struct damaged_part *damaged, size_t damaged_count);
 void parts_destroy(struct parts *p);
 
 /* A new message. */
