@@ -42,6 +42,9 @@ static int load(struct part_cache *c, struct slot *slot, const uint8_t sha256[SH
     int err = c->reader.find(c->reader.arg, sha256, &place);
     if (err == 0)
         err = c->reader.read(c->reader.arg, &place, &slot->view);
+    if (err == ERR_NOT_FOUND && c->reader.find(c->reader.arg, sha256, &place) == 0)
+        err = c->reader.read(c->reader.arg, &place,
+                             &slot->view); /* its segment was replaced */
     if (err == ERR_NOT_FOUND)
         return ERR_DAMAGED; /* named, and not there */
     if (err != 0)

@@ -7,11 +7,21 @@
 #include "archive/part_cache.h"
 #include "archive/segment.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 /* Segments kept open. */
 #define OPEN_SEGMENTS 8
+
+/* Within this file: the segment is not there. Repacking may have removed it, and then the
+ * index knows better by now: look up again, once. */
+#define ERR_GONE ERR_NOT_FOUND
+
+static int damaged_if_gone(int err)
+{
+    return err == ERR_GONE || err == ERR_VERSION ? ERR_DAMAGED : err;
+}
 
 struct open_segment {
     uint64_t id; /* 0: free */
@@ -126,7 +136,7 @@ static int get_segment(struct reader *r, uint64_t id, struct segment_file **out)
         int err = segment_open(r->archive->ops, r->archive->path, id, r->archive->cask.uuid,
                                &slot->file);
         if (err != 0)
-            return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+            return err == ERR_NOT_FOUND ? ERR_GONE : err;
         slot->id = id;
     }
     slot->used = ++r->clock;
@@ -171,7 +181,7 @@ static int load_record(struct reader *r, const struct place *place)
     int err = read_record(r, place, &r->view);
     if (err == 0)
         r->place = *place;
-    return err == ERR_VERSION ? ERR_DAMAGED : err;
+    return err;
 }
 
 /* Message `ordinal` of the record in r->view, which must be n. */
@@ -188,17 +198,6 @@ static int decode_message(struct reader *r, uint32_t account, uint64_t n, uint32
     return err != 0 || out->n != n ? ERR_DAMAGED : 0;
 }
 
-static int load_message(struct reader *r, uint32_t account, uint64_t n,
-                        const struct message_row *row, struct message_meta *out)
-{
-    int err = load_record(r, &row->place);
-    if (err == 0)
-        err = decode_message(r, account, n, row->ordinal, out);
-    if (err != 0)
-        *out = (struct message_meta){.n = n};
-    return err;
-}
-
 static int find_row(struct reader *r, uint32_t account, uint64_t n, struct message_row *out)
 {
     int err = index_renew(r->txn);
@@ -207,6 +206,22 @@ static int find_row(struct reader *r, uint32_t account, uint64_t n, struct messa
     err = row_get_message(r->txn, account, n, out);
     index_reset(r->txn);
     return err;
+}
+
+static int load_message(struct reader *r, uint32_t account, uint64_t n,
+                        struct message_row *row, struct message_meta *out)
+{
+    int err = load_record(r, &row->place);
+    if (err == ERR_GONE) {
+        err = find_row(r, account, n, row);
+        if (err == 0)
+            err = load_record(r, &row->place);
+    }
+    if (err == 0)
+        err = decode_message(r, account, n, row->ordinal, out);
+    if (err != 0)
+        *out = (struct message_meta){.n = n};
+    return damaged_if_gone(err);
 }
 
 int reader_message(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out)
@@ -259,35 +274,60 @@ static int give_slice(struct reader *r, const struct message_meta *m, struct ass
     return err;
 }
 
-static int load_chunk(struct reader *r, const struct message_meta *m, uint32_t sequence)
+static int find_chunk(struct reader *r, const struct message_meta *m, uint32_t sequence,
+                      struct place *out)
 {
-    struct place place = {0};
+    int err = index_renew(r->txn);
+    if (err != 0)
+        return err;
+    err = row_get_chunk(r->txn, m->stream, sequence, out);
+    index_reset(r->txn);
+    return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+}
+
+int reader_chunk(struct reader *r, const struct message_meta *m, uint32_t sequence,
+                 struct record_view *view, struct place *out)
+{
     struct chunk_meta meta;
     struct segment_file *f = NULL;
-    int err = index_renew(r->txn);
-    if (err == 0) {
-        err = row_get_chunk(r->txn, m->stream, sequence, &place);
-        index_reset(r->txn);
+    int err = find_chunk(r, m, sequence, out);
+    if (err == 0)
+        err = read_record(r, out, view);
+    if (err == ERR_GONE) {
+        err = find_chunk(r, m, sequence, out);
+        if (err == 0)
+            err = read_record(r, out, view);
     }
-    if (err == ERR_NOT_FOUND)
-        return ERR_DAMAGED;
     if (err == 0)
-        err = read_record(r, &place, &r->chunk);
-    if (err == 0)
-        err = chunk_meta_decode(span_of(r->chunk.meta.data, r->chunk.meta.size), &meta);
-    if (err == 0 && (r->chunk.header.type != RECORD_CHUNK || meta.sequence != sequence ||
+        err = chunk_meta_decode(span_of(view->meta.data, view->meta.size), &meta);
+    if (err == 0 && (view->header.type != RECORD_CHUNK || meta.sequence != sequence ||
                      memcmp(meta.stream, m->stream, STREAM_ID_SIZE) != 0))
         err = ERR_DAMAGED;
     if (err == 0)
-        err = get_segment(r, place.segment, &f);
-    return err != 0 ? err : segment_read_body(f, &r->chunk, r->codec);
+        err = get_segment(r, out->segment, &f);
+    if (err == 0)
+        err = segment_read_body(f, view, r->codec);
+    return damaged_if_gone(err);
+}
+
+int reader_own(struct reader *r, uint32_t account, const struct message_meta *m,
+               struct span *out)
+{
+    assert(r->place.segment != 0 && r->view.header.account == account);
+    return own_slice(r, m, out);
+}
+
+uint64_t reader_segment(const struct reader *r)
+{
+    return r->place.segment;
 }
 
 static int give_stream(struct reader *r, const struct message_meta *m, struct assembly *as)
 {
+    struct place place;
     int err = 0;
     for (uint64_t i = 0; err == 0 && i < m->place; i++) {
-        err = load_chunk(r, m, (uint32_t)i);
+        err = reader_chunk(r, m, (uint32_t)i, &r->chunk, &place);
         if (err == 0)
             err = assemble_own(as, r->chunk.body.data, r->chunk.body.size);
     }

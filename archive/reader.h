@@ -33,6 +33,18 @@ int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_m
 int reader_body(struct reader *r, uint32_t account, uint64_t n,
                 int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg);
 
+/* For repacking. What the message that reader_message() gave last, of kind BODY_SLICE,
+ * keeps of its own; good until the next call. 0; ERR_DAMAGED; -errno. */
+int reader_own(struct reader *r, uint32_t account, const struct message_meta *m,
+               struct span *out);
+/* CHUNK `sequence` of m, of kind BODY_STREAM, its raw body loaded, and where it is. */
+struct record_view;
+struct place;
+int reader_chunk(struct reader *r, const struct message_meta *m, uint32_t sequence,
+                 struct record_view *view, struct place *out);
+/* The segment of the record read last. */
+uint64_t reader_segment(const struct reader *r);
+
 /* Bytes read from segments so far, for tests and statistics. */
 uint64_t reader_bytes_read(const struct reader *r);
 

@@ -426,6 +426,17 @@ static void note_missing(struct recovery *r, const uint64_t *ids, size_t count)
     }
 }
 
+/* Reading superseded segments again brought back rows of what repacking had left behind. */
+static int drop_garbage(struct archive *a)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    row_drop_superseded_garbage(t);
+    return index_commit(t);
+}
+
 static int recover_all(struct recovery *r, const uint64_t *ids, size_t count)
 {
     struct archive *a = r->a;
@@ -453,6 +464,8 @@ static int recover_all(struct recovery *r, const uint64_t *ids, size_t count)
         err = carry(r, &r->unsealed[i]);
     if (err == 0)
         err = store_commit(a);
+    if (err == 0)
+        err = drop_garbage(a);
     if (err == 0)
         err = store_learn_accounts(a); /* those that were carried have their numbers */
     for (size_t i = 0; err == 0 && i < r->unsealed_count; i++)

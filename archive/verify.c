@@ -150,6 +150,17 @@ static bool streams_healed(struct verifier *v)
     return true;
 }
 
+static bool is_superseded(const struct verifier *v, uint64_t segment)
+{
+    struct superseded s;
+    for (size_t i = 0; i < v->superseded.size; i += sizeof(s)) {
+        memcpy(&s, v->superseded.data + i, sizeof(s));
+        if (s.segment == segment)
+            return true;
+    }
+    return false;
+}
+
 static void settle_bad(struct verifier *v)
 {
     struct bad_record bad;
@@ -162,9 +173,15 @@ static void settle_bad(struct verifier *v)
                             .segment = bad.segment,
                             .offset = bad.offset,
                             .text = bad.text};
+        bool replaced = is_superseded(v, bad.segment);
+        if (replaced && bad.offset == 0)
+            continue; /* removed, as it should be */
         if (is_lost(v, 0, bad.segment))
             f.kind = FINDING_LOST;
-        else if (healed) {
+        else if (replaced) {
+            f.kind = FINDING_HEALED;
+            f.text = "damaged record in a segment that repacking has replaced";
+        } else if (healed) {
             f.kind = FINDING_HEALED;
             f.text = "damaged record; sound copies of all it held were stored later";
         }
@@ -360,6 +377,9 @@ static void free_verifier(struct verifier *v)
     buffer_free(&v->bad);
     buffer_free(&v->streams);
     buffer_free(&v->lost);
+    buffer_free(&v->superseded);
+    hash_set_free(&v->ledger_records);
+    hash_set_free(&v->chunk_records);
     record_view_free(&v->view);
     index_abort(v->txn);
     sha256_destroy(v->hash);

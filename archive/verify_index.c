@@ -45,6 +45,22 @@ void verify_message_row(struct verifier *v, uint32_t account, const struct messa
         verify_index_differs(v, account, m->n, place->segment, place->offset, missing);
 }
 
+bool verify_is_replaced(struct verifier *v, uint64_t segment)
+{
+    if (v->txn == NULL || index_renew(v->txn) != 0)
+        return false;
+    bool replaced = row_is_superseded(v->txn, segment);
+    index_reset(v->txn);
+    return replaced;
+}
+
+/* The row leads here, or to a copy that repacking made later. */
+static bool leads_to(const struct place *row, const struct place *at)
+{
+    return (row->segment == at->segment && row->offset == at->offset) ||
+           row->segment > at->segment;
+}
+
 static bool seen_row(struct verifier *v, struct span meta)
 {
     struct seen_meta m;
@@ -73,8 +89,7 @@ static bool chunk_row(struct verifier *v, struct span meta, const struct place *
     struct chunk_meta m;
     struct place row;
     return chunk_meta_decode(meta, &m) != 0 ||
-           (row_get_chunk(v->txn, m.stream, m.sequence, &row) == 0 &&
-            row.segment == at->segment && row.offset == at->offset);
+           (row_get_chunk(v->txn, m.stream, m.sequence, &row) == 0 && leads_to(&row, at));
 }
 
 static bool part_row(struct verifier *v, struct span meta, const struct place *at)
@@ -93,8 +108,7 @@ static bool ledger_row(struct verifier *v, const struct place *at)
     uint64_t lsn = v->view.header.lsn;
     struct place row;
     return row_next_ledger(v->txn, v->view.header.account, &lsn, &row) == 0 &&
-           lsn == v->view.header.lsn && row.segment == at->segment &&
-           row.offset == at->offset;
+           lsn == v->view.header.lsn && leads_to(&row, at);
 }
 
 void verify_rows(struct verifier *v, uint64_t segment)
@@ -163,9 +177,9 @@ int verify_counts(struct verifier *v)
         return err;
     if (messages != v->summary->messages)
         verify_index_differs(v, 0, 0, 0, 0, "it has more messages than the segments");
-    if (ledger != v->ledger_records)
+    if (ledger != v->ledger_records.count)
         verify_index_differs(v, 0, 0, 0, 0, "its ledger differs from the segments");
-    if (chunks != v->chunk_records)
+    if (chunks != v->chunk_records.count)
         verify_index_differs(v, 0, 0, 0, 0,
                              "it has more pieces of messages than the segments");
     if (parts != v->parts.count)

@@ -88,8 +88,9 @@ struct verifier {
     bool deferred_open;
     struct place deferred_place; /* of the record in `view`; segment 0: none */
     struct record_view chunk_view;
-    uint64_t ledger_records;
-    uint64_t chunk_records;
+    struct hash_set ledger_records; /* their LSNs: a copy by repacking is no second entry */
+    struct hash_set chunk_records;  /* stream and sequence */
+    struct buffer superseded;       /* struct superseded each */
     uint64_t bytes_total;
     uint64_t previous_id; /* the segment read last */
     bool previous_sealed;
@@ -127,6 +128,8 @@ int verify_attachments(struct verifier *v);
 void verify_damaged_part(struct verifier *v, const uint8_t sha256[SHA256_SIZE]);
 void verify_free_parts(struct verifier *v);
 
+/* Does the index say that repacking has replaced the segment? */
+bool verify_is_replaced(struct verifier *v, uint64_t segment);
 /* Nothing more in the index than in the segments? */
 int verify_counts(struct verifier *v);
 

@@ -11,6 +11,7 @@ struct segment_check {
     struct seal seal;  /* built anew from the records, to compare */
     struct buffer toc; /* SEAL's, raw; empty: none, or unreadable */
     bool sealed;
+    bool replaced; /* superseded: its records no longer count */
     struct segment_trailer trailer;
     uint64_t limit; /* records end here */
     uint64_t bad;   /* damaged records met */
@@ -148,8 +149,18 @@ static void check_chunk(struct segment_check *c, bool body_sound)
     struct chunk_meta m;
     if (chunk_meta_decode(span_of(v->view.meta.data, v->view.meta.size), &m) != 0)
         return;
-    v->chunk_records++;
+    uint8_t key[SHA256_SIZE] = {0};
+    put_u64(key, get_u64(m.stream) + m.sequence); /* spreads the slots */
+    memcpy(key + 8, m.stream, STREAM_ID_SIZE);
+    put_u32(key + 8 + STREAM_ID_SIZE, m.sequence);
+    if (hash_set_put(&v->chunk_records, key) == NULL)
+        v->err = -ENOMEM;
     struct open_stream *s = find_stream(v, m.stream);
+    if (s != NULL &&
+        m.sequence == 0) { /* a copy that repacking did not finish came before */
+        end_stream(v, s);
+        s = NULL;
+    }
     if (s == NULL)
         s = begin_stream(v, m.stream);
     if (s == NULL || v->err != 0)
@@ -245,6 +256,31 @@ static void check_lost(struct verifier *v)
         v->err = -ENOMEM;
 }
 
+static void note_superseded(struct verifier *v)
+{
+    struct span meta = span_of(v->view.meta.data, v->view.meta.size);
+    struct superseded s;
+    size_t count = 0;
+    if (superseded_count(meta, &count) != 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        superseded_at(meta, i, &s);
+        buffer_put(&v->superseded, &s, sizeof(s));
+    }
+    if (v->superseded.failed)
+        v->err = -ENOMEM;
+}
+
+/* A record that has a row of its own, by its LSN. */
+static void note_ledger(struct verifier *v)
+{
+    uint8_t key[SHA256_SIZE] = {0};
+    put_u64(key, v->view.header.lsn);
+    put_u32(key + 8, v->view.header.account);
+    if (hash_set_put(&v->ledger_records, key) == NULL)
+        v->err = -ENOMEM;
+}
+
 static void note_name(struct verifier *v)
 {
     struct account_meta m;
@@ -253,6 +289,29 @@ static void note_name(struct verifier *v)
     struct checked_account *account = verify_account(v, m.number);
     if (account != NULL && account->name.size == 0)
         buffer_put(&account->name, m.name.data, m.name.size);
+}
+
+/* What the record means. */
+static void account_for(struct segment_check *c, bool body_sound)
+{
+    struct verifier *v = c->v;
+    const struct record_header *h = &v->view.header;
+    const struct place place = {.segment = c->file->header.id, .offset = v->view.offset};
+    if (h->type == RECORD_BLOCK || h->type == RECORD_END)
+        check_messages(c, body_sound);
+    else if (h->type == RECORD_CHUNK)
+        check_chunk(c, body_sound);
+    else if (h->type == RECORD_PART)
+        verify_note_part(v, &place, body_sound);
+    else if (h->type == RECORD_LOST)
+        check_lost(v);
+    else if (h->type == RECORD_ACCOUNT)
+        note_name(v);
+    else if (h->type == RECORD_SUPERSEDES)
+        note_superseded(v);
+    if (h->type == RECORD_SESSION || h->type == RECORD_QUARANTINE || h->type == RECORD_LOST)
+        note_ledger(v);
+    verify_rows(v, c->file->header.id);
 }
 
 /* The record in v->view: header and meta are sound. */
@@ -267,19 +326,8 @@ static int check_record(struct segment_check *c)
         add_bad(c, v->view.offset, h->type, "damaged body");
     v->summary->records++;
     progress(v, record_size(h));
-    if (h->type == RECORD_BLOCK || h->type == RECORD_END)
-        check_messages(c, err == 0);
-    else if (h->type == RECORD_CHUNK)
-        check_chunk(c, err == 0);
-    else if (h->type == RECORD_PART)
-        verify_note_part(v, &(struct place){c->file->header.id, v->view.offset}, err == 0);
-    else if (h->type == RECORD_LOST)
-        check_lost(v);
-    else if (h->type == RECORD_ACCOUNT)
-        note_name(v);
-    if (h->type == RECORD_SESSION || h->type == RECORD_QUARANTINE || h->type == RECORD_LOST)
-        v->ledger_records++;
-    verify_rows(v, c->file->header.id);
+    if (!c->replaced)
+        account_for(c, err == 0);
     err = seal_add(&c->seal, v->view.offset, h,
                    span_of(v->view.head.data, record_header_size(h) + h->meta_size),
                    span_of(v->view.meta.data, v->view.meta.size));
@@ -435,6 +483,7 @@ int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *ro
     if (f.header_damaged)
         verify_structure(v, id, 0, "damaged segment header; its records can still be read");
     progress(v, SEGMENT_HEADER_SIZE);
+    c.replaced = verify_is_replaced(v, id);
     err = seal_begin(&c.seal, &f.header);
     if (err == 0)
         err = find_limit(&c, row);

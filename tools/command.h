@@ -29,6 +29,7 @@ extern const struct command command_show;
 extern const struct command command_restore;
 extern const struct command command_verify;
 extern const struct command command_reindex;
+extern const struct command command_repack;
 extern const struct command command_ledger;
 extern const struct command command_stats;
 

@@ -22,7 +22,8 @@
     X(OPTION_TO, "to", "TARGET", false, "maildir:DIR, mbox:FILE or eml:DIR")               \
     X(OPTION_SINCE, "since", "YYYY-MM-DD", false, "only messages of this day and later")   \
     X(OPTION_UNTIL, "until", "YYYY-MM-DD", false, "only messages of this day and earlier") \
-    X(OPTION_QUICK, "quick", "", false, "structure and checksums only")
+    X(OPTION_QUICK, "quick", "", false, "structure and checksums only")                    \
+    X(OPTION_REMOVE_NOW, "remove-now", "", false, "do not keep replaced segments for a day")
 
 #define OPTION_NAME(name, text, value, repeated, help) name,
 enum option { OPTION_LIST(OPTION_NAME) OPTION_COUNT };

@@ -1,0 +1,344 @@
+#include "archive/repack.h"
+
+#include "archive/error.h"
+#include "archive/repack_internal.h"
+#include "archive/store.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool repack_is_source(const struct repack *r, uint64_t segment)
+{
+    size_t low = 0, high = r->sources_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->sources[middle].id < segment)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->sources_count && r->sources[low].id == segment;
+}
+
+int repack_progress(struct repack *r, uint64_t bytes)
+{
+    r->done_bytes += bytes;
+    if (r->options->progress != NULL &&
+        r->options->progress(r->options->arg, r->done_bytes, r->total_bytes) != 0)
+        return ERR_STOPPED;
+    return 0;
+}
+
+/* Every record readable, so that nothing is lost by leaving the segment? And what is in it:
+ * true for one that repacking made and that is large, which is left in peace. */
+static int look_at(struct repack *r, struct segment_file *f, bool *out_sound,
+                   bool *out_packed)
+{
+    struct archive *a = r->archive;
+    struct segment_trailer trailer;
+    int err = segment_read_trailer(f, &trailer);
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    *out_sound = err == 0 && !f->header_damaged;
+    *out_packed = false;
+    while (err == 0 && offset < trailer.seal_offset) {
+        err = segment_read(f, offset, trailer.seal_offset, a->codec, &r->view);
+        if (err == 0)
+            err = segment_read_body(f, &r->view, NULL);
+        if (err == 0 && r->view.header.type == RECORD_SUPERSEDES)
+            *out_packed = true;
+        offset += record_size(&r->view.header);
+    }
+    if (err == ERR_DAMAGED || err == ERR_VERSION || err == ERR_NOT_FOUND) {
+        *out_sound = false;
+        err = 0;
+    }
+    return err;
+}
+
+/* What was packed before is packed again only while it is small. */
+#define PACKED_SIZE_MIN (SEGMENT_SIZE_MAX / 4)
+
+static int consider(struct repack *r, uint64_t id, const uint8_t hash[SHA256_SIZE])
+{
+    struct archive *a = r->archive;
+    struct segment_file f;
+    bool sound = false, packed = false;
+    int err = segment_open(a->ops, a->path, id, a->cask.uuid, &f);
+    if (err == ERR_NOT_FOUND)
+        return 0;
+    if (err == ERR_DAMAGED || err == ERR_VERSION) {
+        r->summary->segments_skipped++;
+        return 0;
+    }
+    if (err != 0)
+        return err;
+    err = look_at(r, &f, &sound, &packed);
+    if (err == 0 && !sound)
+        r->summary->segments_skipped++;
+    else if (err == 0 && (!packed || f.size < PACKED_SIZE_MIN)) {
+        struct source_segment *s = &r->sources[r->sources_count++];
+        s->id = id;
+        s->size = f.size;
+        memcpy(s->hash, hash, SHA256_SIZE);
+        r->summary->bytes_before += f.size;
+    }
+    segment_file_close(&f);
+    return err;
+}
+
+static int choose_sources(struct repack *r, const uint64_t *ids, size_t count)
+{
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        struct index_txn *t = NULL;
+        struct segment_row row = {0};
+        err = index_begin_read(r->archive->index, &t);
+        if (err != 0)
+            return err;
+        bool wanted = row_get_segment(t, ids[i], &row) == 0 && row.sealed &&
+                      !row_is_superseded(t, ids[i]);
+        index_abort(t);
+        if (wanted)
+            err = consider(r, ids[i], row.hash);
+    }
+    /* One segment that was packed already gains nothing. */
+    if (err == 0 && r->sources_count == 1) {
+        struct segment_file f;
+        bool sound = false, packed = false;
+        err = segment_open(r->archive->ops, r->archive->path, r->sources[0].id,
+                           r->archive->cask.uuid, &f);
+        if (err == 0) {
+            err = look_at(r, &f, &sound, &packed);
+            segment_file_close(&f);
+        }
+        if (packed)
+            r->sources_count = 0;
+    }
+    return err;
+}
+
+static int copy_account(void *arg, const struct account_info *info)
+{
+    return repack_copy_messages(arg, info);
+}
+
+static int write_supersedes(struct repack *r)
+{
+    struct record *record = record_create(RECORD_SUPERSEDES, 0, archive_now_us());
+    if (record == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < r->sources_count; i++) {
+        struct superseded s = {.segment = r->sources[i].id};
+        memcpy(s.hash, r->sources[i].hash, SHA256_SIZE);
+        superseded_encode(&record->meta, &s);
+    }
+    int err = record_prepare(record, r->archive->codec);
+    if (err == 0)
+        return store_append(r->archive, record);
+    record_destroy(record);
+    return err;
+}
+
+static int ignore(void *arg, const uint8_t *data, size_t size)
+{
+    (void)arg;
+    (void)data;
+    (void)size;
+    return 0;
+}
+
+/* Read every message of the account back that the index now has behind `first`. */
+static int check_account(struct repack *r, const struct account_info *info, uint64_t first)
+{
+    struct message_meta m;
+    uint64_t n = 0;
+    int err;
+    while ((err = reader_next(r->reader, info->number, n, &m)) != ERR_NOT_FOUND) {
+        if (err != 0 && err != ERR_DAMAGED)
+            return err;
+        n = m.n;
+        uint64_t segment = reader_segment(r->reader);
+        if (err == 0 && segment >= first)
+            err = reader_body(r->reader, info->number, n, ignore, NULL);
+        else if (err == ERR_DAMAGED)
+            err = 0; /* hurt before, and not copied */
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+struct check {
+    struct repack *repack;
+    uint64_t first; /* segment made by this run */
+};
+
+static int check_each(void *arg, const struct account_info *info)
+{
+    const struct check *c = arg;
+    return check_account(c->repack, info, c->first);
+}
+
+/* Does the index still lead into a source? Then something was not copied, and nothing may
+ * go. */
+static int check_left(struct repack *r)
+{
+    static const enum index_table tables[] = {TABLE_MESSAGES, TABLE_LEDGER, TABLE_PARTS};
+    struct index_txn *t = NULL;
+    int err = index_begin_read(r->archive->index, &t);
+    for (size_t i = 0; err == 0 && i < sizeof(tables) / sizeof(tables[0]); i++) {
+        struct span key = {0}, value;
+        uint8_t next[64];
+        while ((err = index_seek(t, tables[i], &key, &value)) == 0) {
+            /* Each of these rows begins with its place. A part that nothing names may stay
+             * behind. */
+            bool left = value.size >= 8 && repack_is_source(r, get_u64(value.data));
+            if (left &&
+                (tables[i] != TABLE_PARTS || hash_set_get(&r->named, key.data) != NULL)) {
+                err = ERR_DAMAGED;
+                break;
+            }
+            memcpy(next, key.data, key.size);
+            next[key.size] = 0;
+            key = span_of(next, key.size + 1);
+        }
+        if (err == ERR_NOT_FOUND)
+            err = 0;
+    }
+    index_abort(t);
+    return err;
+}
+
+static int forget_garbage(struct archive *a)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    row_drop_superseded_garbage(t);
+    return index_commit(t);
+}
+
+static int remove_segment(struct archive *a, uint64_t id)
+{
+    char path[PATH_MAX];
+    struct index_txn *t = NULL;
+    int err = segment_path(a->path, id, path);
+    if (err == 0)
+        err = a->ops->unlink(a->ops->ctx, path);
+    if (err == -ENOENT)
+        err = 0;
+    if (err == 0)
+        err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    row_delete_segment(t, id);
+    return index_commit(t);
+}
+
+/* Superseded segments whose time has come. */
+static int remove_old(struct repack *r)
+{
+    struct archive *a = r->archive;
+    char folder[PATH_MAX];
+    uint64_t id = 0;
+    int err = index_sync(a->index);
+    int64_t now = archive_now_us();
+    while (err == 0) {
+        struct index_txn *t = NULL;
+        struct segment_row row;
+        int64_t time_us = 0;
+        err = index_begin_read(a->index, &t);
+        if (err != 0)
+            return err;
+        err = row_next_superseded(t, &id, &time_us);
+        bool there = err == 0 && row_get_segment(t, id, &row) == 0;
+        index_abort(t);
+        if (there && (r->options->remove_now || now - time_us >= REPACK_KEEP_US)) {
+            err = remove_segment(a, id);
+            r->summary->segments_removed++;
+        } else if (there)
+            r->summary->segments_kept++;
+        id++;
+    }
+    if (err != ERR_NOT_FOUND)
+        return err;
+    int n = snprintf(folder, sizeof(folder), "%s/segments", a->path);
+    return n < 0 || (size_t)n >= sizeof(folder) ? -ENAMETOOLONG
+                                                : file_sync_folder(a->ops, folder);
+}
+
+static void count_after(struct repack *r, uint64_t first)
+{
+    struct archive *a = r->archive;
+    for (uint64_t id = first; id <= a->cask.highest_segment; id++) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (segment_path(a->path, id, path) == 0 && stat(path, &st) == 0)
+            r->summary->bytes_after += (uint64_t)st.st_size;
+    }
+}
+
+static int rewrite(struct repack *r)
+{
+    struct archive *a = r->archive;
+    uint64_t first = a->cask.highest_segment + 1;
+    int err = repack_collect_parts(r);
+    for (size_t i = 0; err == 0 && i < r->sources_count; i++)
+        err = repack_copy_records(r, &r->sources[i]);
+    if (err == 0)
+        err = archive_each_account(a, copy_account, r);
+    if (err == 0)
+        err = store_commit(a);
+    if (err == 0)
+        err = check_left(r);
+    struct check c = {.repack = r, .first = first};
+    if (err == 0)
+        err = archive_each_account(a, check_each, &c);
+    if (err == 0)
+        err = write_supersedes(r);
+    if (err == 0)
+        err = store_seal(a);
+    if (err == 0)
+        err = forget_garbage(a);
+    if (err == 0) {
+        r->summary->segments_read = r->sources_count;
+        count_after(r, first);
+    }
+    return err;
+}
+
+int archive_repack(struct archive *a, const struct repack_options *options,
+                   struct repack_summary *out)
+{
+    struct repack r = {.archive = a, .options = options, .summary = out};
+    uint64_t *ids = NULL;
+    size_t count = 0;
+    *out = (struct repack_summary){0};
+    int err = store_seal(a);
+    if (err == 0)
+        err = segment_list(a->path, &ids, &count);
+    if (err == 0)
+        err = reader_create(a, &r.reader);
+    if (err == 0 && (r.sources = calloc(count + 1, sizeof(*r.sources))) == NULL)
+        err = -ENOMEM;
+    if (err == 0)
+        err = choose_sources(&r, ids, count);
+    for (size_t i = 0; i < r.sources_count; i++)
+        r.total_bytes += r.sources[i].size;
+    if (err == 0 && r.sources_count > 0)
+        err = rewrite(&r);
+    if (err == ERR_STOPPED)
+        store_seal(a);
+    if (err == 0)
+        err = remove_old(&r);
+    reader_destroy(r.reader);
+    record_view_free(&r.view);
+    hash_set_free(&r.named);
+    hash_set_free(&r.copied);
+    free(r.sources);
+    free(ids);
+    return err;
+}

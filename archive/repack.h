@@ -1,0 +1,40 @@
+/* Repacking: sealed segments are rewritten into larger blocks at a higher level, account by
+ * account, without what nothing refers to any more. Numbers and LSNs stay; what was read
+ * before is read as before, also by readers that work meanwhile (FORMAT.md, "Repacking").
+ */
+#ifndef MAILCASK_ARCHIVE_REPACK_H
+#define MAILCASK_ARCHIVE_REPACK_H
+
+#include "archive/archive.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What was replaced is removed this long after, so that a reader, a backup or a copy that
+ * began before still finds it. */
+#define REPACK_KEEP_US (24ll * 3600 * 1000000)
+
+struct repack_options {
+    bool remove_now; /* do not wait: remove what has been replaced and verified at once */
+    /* Now and then; a non-zero return ends repacking in order, with ERR_STOPPED: what was
+     * copied so far stays, and the next call goes on. May be NULL. */
+    int (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total);
+    void *arg;
+};
+
+struct repack_summary {
+    uint64_t segments_read;    /* rewritten by this call */
+    uint64_t segments_skipped; /* hold damage: left as they are */
+    uint64_t segments_removed; /* by this call, of those and of earlier ones */
+    uint64_t segments_kept;    /* replaced, and to be removed when REPACK_KEEP_US is over */
+    uint64_t bytes_before;     /* of the segments rewritten */
+    uint64_t bytes_after;      /* of what replaces them */
+};
+
+/* The archive is open with ARCHIVE_WRITE and nothing is being appended. 0; ERR_STOPPED;
+ * ERR_DAMAGED (a copy did not read back: nothing is removed); what the store says. Killed
+ * anywhere, nothing is lost or doubled: recovery and the next call tidy up. */
+int archive_repack(struct archive *a, const struct repack_options *options,
+                   struct repack_summary *out);
+
+#endif

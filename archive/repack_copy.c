@@ -1,0 +1,333 @@
+#include "archive/repack_internal.h"
+
+#include "archive/error.h"
+#include "archive/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A block that is being filled. */
+struct gathering {
+    struct repack *repack;
+    uint32_t account;
+    uint64_t highest;
+    struct buffer raw;
+    struct buffer meta;
+    struct block_meta_writer block;
+    uint64_t lsn;         /* the highest of the records it is made of */
+    struct buffer slices; /* struct slice each */
+};
+
+/* Where a slice of the sources went: messages with equal bodies share it. */
+struct slice {
+    struct place place;
+    uint64_t old_offset;
+    uint64_t new_offset;
+};
+
+#define BLOCK_META_MAX (8u << 20)
+
+static int collect_message(struct repack *r, const struct message_meta *m)
+{
+    struct run_meta run;
+    struct span runs = m->runs;
+    int err;
+    while ((err = run_meta_next(&runs, &run)) == 0)
+        for (uint64_t i = 0; i < run_part_count(&run.run); i++)
+            if (hash_set_put(&r->named, run.parts + i * SHA256_SIZE) == NULL)
+                return -ENOMEM;
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+static int collect_account(void *arg, const struct account_info *info)
+{
+    struct repack *r = arg;
+    struct message_meta m;
+    uint64_t n = 0;
+    int err;
+    while ((err = reader_next(r->reader, info->number, n, &m)) != ERR_NOT_FOUND) {
+        n = m.n;
+        if (err == 0)
+            err = collect_message(r, &m);
+        if (err != 0 && err != ERR_DAMAGED) /* a damaged message can name nothing */
+            return err;
+    }
+    return 0;
+}
+
+int repack_collect_parts(struct repack *r)
+{
+    return archive_each_account(r->archive, collect_account, r);
+}
+
+/* Compress what is better compressed at this level, take what is smaller. raw is the body
+ * of r. */
+static int fill_body(struct repack *r, struct record *record, struct span raw)
+{
+    size_t stored = 0, bound = codec_bound(raw.size);
+    record->header.body_raw_size = raw.size;
+    if (raw.size == 0)
+        return 0;
+    record->body = malloc(bound);
+    if (record->body == NULL)
+        return -ENOMEM;
+    int err = codec_compress(r->archive->codec, CODEC_LEVEL_REPACK, raw.data, raw.size,
+                             record->body, bound, &stored);
+    if (err != 0)
+        return err;
+    record->header.codec = CODEC_ZSTD;
+    if (stored >= raw.size) {
+        memcpy(record->body, raw.data, raw.size);
+        stored = raw.size;
+        record->header.codec = CODEC_STORED;
+    }
+    record->header.body_size = stored;
+    return 0;
+}
+
+/* The record in r->view, its body loaded, as a new one with the same LSN. */
+static int move_view(struct repack *r)
+{
+    const struct record_header *h = &r->view.header;
+    struct record *copy = record_create((enum record_type)h->type, h->account, h->time_us);
+    if (copy == NULL)
+        return -ENOMEM;
+    copy->header.lsn = h->lsn;
+    buffer_put(&copy->meta, r->view.meta.data, r->view.meta.size);
+    int err = fill_body(r, copy, span_of(r->view.body.data, r->view.body.size));
+    if (err == 0)
+        err = record_prepare(copy, r->archive->codec);
+    if (err == 0)
+        return store_move(r->archive, copy);
+    record_destroy(copy);
+    return err;
+}
+
+/* Is this copy the one that counts, and does anything name the part? */
+static bool part_lives(struct repack *r, const struct place *place)
+{
+    const uint8_t *sha256 = NULL;
+    struct index_txn *t = NULL;
+    struct part_row row = {0};
+    if (part_meta_decode(span_of(r->view.meta.data, r->view.meta.size), &sha256) != 0 ||
+        hash_set_get(&r->named, sha256) == NULL ||
+        index_begin_read(r->archive->index, &t) != 0)
+        return false;
+    int err = row_get_part(t, sha256, &row);
+    index_abort(t);
+    return err == 0 && row.place.segment == place->segment &&
+           row.place.offset == place->offset;
+}
+
+/* Marks the LSN; false if it was marked before. */
+static bool first_copy(struct repack *r, uint64_t lsn)
+{
+    uint8_t key[SHA256_SIZE] = {0};
+    size_t before = r->copied.count;
+    put_u64(key, lsn);
+    return hash_set_put(&r->copied, key) == NULL || r->copied.count > before;
+}
+
+/* Messages come account by account; COMMIT and SEAL belong to their segment. */
+static bool copied_in_order(struct repack *r, const struct place *place)
+{
+    switch (r->view.header.type) {
+    case RECORD_COMMIT:
+    case RECORD_SEAL:
+    case RECORD_BLOCK:
+    case RECORD_CHUNK:
+    case RECORD_END:
+        return false;
+    case RECORD_PART:
+        return part_lives(r, place);
+    default:
+        return first_copy(r, r->view.header.lsn);
+    }
+}
+
+int repack_copy_records(struct repack *r, const struct source_segment *source)
+{
+    struct archive *a = r->archive;
+    struct segment_file f;
+    struct segment_trailer trailer;
+    int err = segment_open(a->ops, a->path, source->id, a->cask.uuid, &f);
+    if (err != 0)
+        return err;
+    err = segment_read_trailer(&f, &trailer);
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    while (err == 0 && offset < trailer.seal_offset) {
+        err = segment_read(&f, offset, trailer.seal_offset, a->codec, &r->view);
+        if (err != 0)
+            break;
+        const struct place place = {.segment = source->id, .offset = offset};
+        uint64_t size = record_size(&r->view.header);
+        if (copied_in_order(r, &place)) {
+            err = segment_read_body(&f, &r->view, a->codec);
+            if (err == 0)
+                err = move_view(r);
+            if (err == 0)
+                err = repack_progress(r, size);
+        }
+        offset += size;
+    }
+    segment_file_close(&f);
+    return err;
+}
+
+static int emit_block(struct gathering *g)
+{
+    if (g->block.count == 0)
+        return 0;
+    struct record *record = record_create(RECORD_BLOCK, g->account, archive_now_us());
+    if (record == NULL)
+        return -ENOMEM;
+    block_meta_end(&g->block, g->highest);
+    record->header.lsn = g->lsn;
+    record->meta = g->meta;
+    g->meta = (struct buffer){0};
+    block_meta_begin(&g->block, &g->meta);
+    int err = fill_body(g->repack, record, span_of(g->raw.data, g->raw.size));
+    if (err == 0)
+        err = record_prepare(record, g->repack->archive->codec);
+    if (err != 0) {
+        record_destroy(record);
+        return err;
+    }
+    buffer_clear(&g->raw);
+    buffer_clear(&g->slices);
+    g->lsn = 0;
+    return store_move(g->repack->archive, record);
+}
+
+static bool find_slice(const struct gathering *g, const struct place *place,
+                       uint64_t offset, uint64_t *out_offset)
+{
+    struct slice s;
+    for (size_t i = g->slices.size; i >= sizeof(s); i -= sizeof(s)) {
+        memcpy(&s, g->slices.data + i - sizeof(s), sizeof(s));
+        if (s.place.segment == place->segment && s.place.offset == place->offset &&
+            s.old_offset == offset) {
+            *out_offset = s.new_offset;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int add_slice(struct gathering *g, struct message_meta *m,
+                     const struct message_row *row)
+{
+    struct span own;
+    uint64_t offset = 0;
+    int err = reader_own(g->repack->reader, g->account, m, &own);
+    if (err != 0)
+        return err;
+    if (g->raw.size > 0 && g->raw.size + own.size > BLOCK_RAW_MAX) {
+        err = emit_block(g);
+        if (err != 0)
+            return err;
+    }
+    if (!find_slice(g, &row->place, m->place, &offset)) {
+        const struct slice s = {
+            .place = row->place, .old_offset = m->place, .new_offset = g->raw.size};
+        buffer_put(&g->slices, &s, sizeof(s));
+        offset = g->raw.size;
+        buffer_put(&g->raw, own.data, own.size);
+    }
+    m->place = offset;
+    return 0;
+}
+
+static int add_to_block(struct gathering *g, struct message_meta *m,
+                        const struct message_row *row)
+{
+    int err = m->kind == BODY_SLICE ? add_slice(g, m, row) : 0;
+    if (err != 0)
+        return err;
+    block_meta_add(&g->block, m);
+    if (row->lsn > g->lsn)
+        g->lsn = row->lsn;
+    if (g->raw.failed || g->meta.failed || g->slices.failed)
+        return -ENOMEM;
+    if (g->block.count < BLOCK_MESSAGES_MAX && g->meta.size < BLOCK_META_MAX &&
+        g->raw.size < BLOCK_RAW_MAX)
+        return 0;
+    return emit_block(g);
+}
+
+/* A message of chunks moves as it is, chunk by chunk, END last. */
+static int move_stream(struct gathering *g, const struct message_meta *m,
+                       const struct message_row *row)
+{
+    struct repack *r = g->repack;
+    int err = 0;
+    for (uint64_t i = 0; err == 0 && i < m->place; i++) {
+        struct place place;
+        err = reader_chunk(r->reader, m, (uint32_t)i, &r->view, &place);
+        if (err == 0 && repack_is_source(r, place.segment))
+            err = move_view(r);
+    }
+    struct record *end =
+        err == 0 ? record_create(RECORD_END, g->account, archive_now_us()) : NULL;
+    if (end == NULL)
+        return err != 0 ? err : -ENOMEM;
+    struct block_meta_writer w;
+    block_meta_begin(&w, &end->meta);
+    block_meta_add(&w, m);
+    block_meta_end(&w, g->highest);
+    end->header.lsn = row->lsn;
+    err = record_prepare(end, r->archive->codec);
+    if (err == 0)
+        return store_move(r->archive, end);
+    record_destroy(end);
+    return err;
+}
+
+/* The next message behind *n: its row. */
+static int next_row(struct repack *r, uint32_t account, uint64_t *n,
+                    struct message_row *row)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_read(r->archive->index, &t);
+    if (err != 0)
+        return err;
+    ++*n;
+    err = row_next_message(t, account, n, row);
+    index_abort(t);
+    return err;
+}
+
+static int copy_message(struct gathering *g, uint64_t n, const struct message_row *row)
+{
+    struct message_meta m;
+    int err = reader_message(g->repack->reader, g->account, n, &m);
+    if (err != 0)
+        return err;
+    /* What is taken over keeps its flags but one: it is no heal of anything in its new
+     * place. */
+    m.flags &= (uint8_t)~MESSAGE_HEALS;
+    err = m.kind == BODY_STREAM ? move_stream(g, &m, row) : add_to_block(g, &m, row);
+    return err != 0 ? err : repack_progress(g->repack, m.size);
+}
+
+int repack_copy_messages(struct repack *r, const struct account_info *account)
+{
+    struct gathering g = {
+        .repack = r, .account = account->number, .highest = account->highest};
+    struct message_row row;
+    uint64_t n = 0;
+    int err;
+    block_meta_begin(&g.block, &g.meta);
+    while ((err = next_row(r, account->number, &n, &row)) == 0) {
+        if (repack_is_source(r, row.place.segment))
+            err = copy_message(&g, n, &row);
+        if (err != 0)
+            break;
+    }
+    if (err == ERR_NOT_FOUND)
+        err = emit_block(&g);
+    buffer_free(&g.raw);
+    buffer_free(&g.meta);
+    buffer_free(&g.slices);
+    return err;
+}

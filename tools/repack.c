@@ -1,0 +1,119 @@
+#include "archive/repack.h"
+
+#include "archive/error.h"
+#include "archive/size_text.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/open.h"
+#include "tools/progress.h"
+#include "tools/say.h"
+
+#include <inttypes.h>
+
+struct repacking {
+    struct progress progress;
+    bool started;
+};
+
+static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
+{
+    struct repacking *r = arg;
+    if (!r->started)
+        progress_start(&r->progress, "repacking", bytes_total);
+    r->started = true;
+    progress_update(&r->progress, bytes_done);
+    return interrupt_wanted();
+}
+
+static void print_summary(struct output *out, const struct repack_summary *s)
+{
+    char before[SIZE_TEXT_MAX], after[SIZE_TEXT_MAX];
+    size_text(s->bytes_before, before);
+    size_text(s->bytes_after, after);
+    if (s->segments_read == 0)
+        output_print(out, "nothing to repack");
+    else
+        output_print(out, "repacked %" PRIu64 " segments: %s became %s", s->segments_read,
+                     before, after);
+    if (s->segments_removed > 0)
+        output_print(out, "; removed %" PRIu64 " that were replaced", s->segments_removed);
+    if (s->segments_kept > 0)
+        output_print(out,
+                     "; %" PRIu64
+                     " that were replaced stay for a day: run it again then, or "
+                     "with --remove-now",
+                     s->segments_kept);
+    output_print(out, "\n");
+}
+
+static int conclude(const struct repack_summary *s, int rc)
+{
+    if (rc == ERR_STOPPED) {
+        say("interrupted; nothing is lost: run it again to go on");
+        return EXIT_PART;
+    }
+    if (rc == ERR_DAMAGED) {
+        say("damage was met, and nothing was removed: run `mailcask verify`");
+        return EXIT_DAMAGE;
+    }
+    if (rc != 0)
+        return say_failed("repack", rc);
+    if (s->segments_skipped == 0)
+        return EXIT_DONE;
+    say("%" PRIu64 " segments hold damage and were left as they are: run `mailcask verify`",
+        s->segments_skipped);
+    return EXIT_PART;
+}
+
+static void report(void *arg, enum archive_note note, const char *text)
+{
+    (void)arg;
+    say("%s%s", note == NOTE_DAMAGE ? "damage: " : "", text);
+}
+
+static int run_repack(const struct options *o, struct output *out)
+{
+    struct archive *a = NULL;
+    struct repacking r = {0};
+    struct repack_summary summary;
+    int status = open_archive(
+        o, &(struct archive_options){.mode = ARCHIVE_WRITE, .report = report}, &a);
+    if (status != EXIT_DONE)
+        return status;
+    interrupt_hold();
+    int rc = archive_repack(a,
+                            &(struct repack_options){
+                                .remove_now = option_given(o, OPTION_REMOVE_NOW),
+                                .progress = show_progress,
+                                .arg = &r,
+                            },
+                            &summary);
+    progress_hide(&r.progress);
+    if (rc == 0)
+        print_summary(out, &summary);
+    int closed = archive_close(a);
+    return conclude(&summary, rc != 0 ? rc : closed);
+}
+
+const struct command command_repack = {
+    .name = "repack",
+    .summary = "rewrite segments into larger blocks, without garbage",
+    .usage = "[--remove-now]",
+    .about =
+        "Rewrites sealed segments account by account into larger blocks, compressed "
+        "harder, "
+        "and leaves out\n"
+        "what nothing refers to any more. Messages keep their IDs. Tools that read may run "
+        "meanwhile; the\n"
+        "service must be stopped. What was replaced is removed a day later, by the next "
+        "repack, so that a\n"
+        "backup or restore that runs now still finds it; --remove-now removes it at once. "
+        "Until then the\n"
+        "archive takes the space of both. Interrupting it loses nothing.",
+    .statuses = "0  done\n1  interrupted, or a damaged segment was left as it is\n"
+                "2  usage, or no archive there\n3  damage met; nothing was removed\n"
+                "4  could not run: locked, no space",
+    .example = "mailcask repack --archive /var/lib/mailcask",
+    .options = OPTION_BIT(OPTION_REMOVE_NOW),
+    .run = run_repack,
+};
