@@ -261,7 +261,7 @@ int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size)
     packer_begin(in->packer);
     parts_begin(in->parts);
     base64_scan_reset(in->scanner);
-    in->scanning = true;
+    in->scanning = !in->config.store_once_off;
     return in->err;
 }
 

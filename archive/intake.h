@@ -21,6 +21,7 @@ struct intake_config {
     struct codec *codec;
     uint32_t account;
     uint32_t source;
+    bool store_once_off; /* attachments stay in their messages: to measure what it gains */
     /* Takes the record over. A non-zero return ends the intake: every later call returns
      * it. */
     int (*emit)(void *arg, struct record *r);
