@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where targets that need files make a folder of their own. */
+#define FUZZ_FOLDER_SIZE 256
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A property that must hold whatever the input. */
@@ -39,6 +42,15 @@ static inline void *fuzz_copy(const void *data, size_t size)
     if (size > 0)
         memcpy(copy, data, size);
     return copy;
+}
+
+/* A new folder below $TMPDIR, or /tmp; removed by whoever made that, or by the target. */
+static inline void fuzz_folder(char out_path[FUZZ_FOLDER_SIZE])
+{
+    const char *below = getenv("TMPDIR");
+    snprintf(out_path, FUZZ_FOLDER_SIZE, "%s/mailcask-fuzz-XXXXXX",
+             below != NULL ? below : "/tmp");
+    FUZZ_CHECK(mkdtemp(out_path) != NULL);
 }
 
 /* Takes up to 31 bytes, for fuzz_piece(). */

@@ -5,6 +5,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TABLE_FD 999
@@ -15,7 +16,7 @@
 static int memory_file(struct span text)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    FUZZ_CHECK(fd >= 0);
+    FUZZ_CHECK(fd >= 0 && fchmod(fd, 0600) == 0);
     if (text.size > 0)
         FUZZ_CHECK(write(fd, text.data, text.size) == (ssize_t)text.size);
     return fd;

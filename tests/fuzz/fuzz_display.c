@@ -34,26 +34,36 @@ static void check_width(struct span text, size_t columns)
     FUZZ_CHECK((display_width(text) <= columns) == (fit == text.size));
 }
 
+/* Clean what is no UTF-8 yet, or may be. */
+static void check_cleaning(struct span text, size_t columns)
+{
+    struct buffer clean = {0};
+    utf8_clean(&clean, text);
+    FUZZ_CHECK(!clean.failed);
+    uint8_t *copy = fuzz_copy(clean.data, clean.size);
+    check_clean(span_of(copy, clean.size));
+    check_width(span_of(copy, clean.size), columns);
+    free(copy);
+    buffer_free(&clean);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct display *display = set_up();
     struct cursor c = fuzz_input(data, size);
     size_t columns = take_u8(&c);
     struct span field = span_of(c.at, cursor_left(&c));
-    struct buffer text = {0}, clean = {0};
+    struct buffer text = {0};
     uint8_t *copy = fuzz_copy(field.data, field.size);
     int64_t time_s = 0;
-    display_decode(display, span_of(copy, field.size), &text);
     display_date(display, span_of(copy, field.size), &time_s);
+    display_decode(display, span_of(copy, field.size), &text);
     FUZZ_CHECK(!text.failed);
-    if (text.size > 0)
-        utf8_clean(&clean, span_of(text.data, text.size));
-    if (clean.size > 0) {
-        check_clean(span_of(clean.data, clean.size));
-        check_width(span_of(clean.data, clean.size), columns);
-    }
+    check_cleaning(span_of(copy, field.size), columns);
+    free(copy);
+    copy = fuzz_copy(text.data, text.size);
+    check_cleaning(span_of(copy, text.size), columns);
     free(copy);
     buffer_free(&text);
-    buffer_free(&clean);
     return 0;
 }

@@ -18,14 +18,13 @@
 /* The whole dump of an archive with a valid record whose meta says nothing that can be
  * read: no writer writes one, and opening refuses it. */
 #define DUMP_REFUSED 0xff
-#define PATH_TEMPLATE "/dev/shm/mailcask-fuzz-XXXXXX"
 
 struct stand {
     struct file_ops
         ops; /* the system's, but nothing is synced: this machine will not fail */
     struct span golden;
-    char root[sizeof(PATH_TEMPLATE)];
-    char archive[sizeof(PATH_TEMPLATE) + 16];
+    char root[FUZZ_FOLDER_SIZE];
+    char archive[FUZZ_FOLDER_SIZE + 16];
 };
 
 static int no_sync(void *ctx, int fd)
@@ -37,14 +36,14 @@ static int no_sync(void *ctx, int fd)
 
 static struct stand *set_up(void)
 {
-    static struct stand stand = {.root = PATH_TEMPLATE};
+    static struct stand stand;
     if (stand.golden.size > 0)
         return &stand;
     stand.golden = image_golden();
     stand.ops = system_files;
     stand.ops.fdatasync = no_sync;
     stand.ops.fsync = no_sync;
-    FUZZ_CHECK(mkdtemp(stand.root) != NULL);
+    fuzz_folder(stand.root);
     snprintf(stand.archive, sizeof(stand.archive), "%s/archive", stand.root);
     FUZZ_CHECK(archive_create(&stand.ops, stand.archive) == 0);
     return &stand;

@@ -33,7 +33,7 @@ struct stand {
     struct codec *codec;
     struct span golden;
     struct span image;
-    char root[sizeof("/tmp/mailcask-fuzz-XXXXXX")];
+    char root[FUZZ_FOLDER_SIZE];
 };
 
 static bool is_segment(const char *path)
@@ -87,7 +87,7 @@ static void make_archive(struct stand *s)
     char path[PATH_MAX];
     struct cask cask = {.highest_segment = 1};
     memcpy(cask.uuid, s->golden.data + IMAGE_UUID, UUID_SIZE);
-    FUZZ_CHECK(mkdtemp(s->root) != NULL);
+    fuzz_folder(s->root);
     snprintf(path, sizeof(path), "%s/archive", s->root);
     FUZZ_CHECK(archive_create(NULL, path) == 0);
     FUZZ_CHECK(index_remove(path) == 0);
@@ -103,7 +103,7 @@ static void make_archive(struct stand *s)
 
 static struct stand *set_up(void)
 {
-    static struct stand stand = {.root = "/tmp/mailcask-fuzz-XXXXXX"};
+    static struct stand stand;
     if (stand.archive != NULL)
         return &stand;
     stand.ops = system_files;

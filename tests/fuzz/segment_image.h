@@ -39,22 +39,20 @@ static inline struct span image_golden(void)
     return span_of(data, size);
 }
 
-/* Make the record at `at` valid in its place; sizes that lead beyond `left` bytes are cut.
- * Returns its size. */
+/* Make the record at `at` valid in its place. One whose sizes lead beyond `left` bytes
+ * keeps them, in a valid header. Returns its size, at most `left`. */
 static inline size_t image_fix_record(uint8_t *image, size_t at, size_t left)
 {
     uint8_t *r = image + at;
+    const uint8_t *content = r + RECORD_HEADER_SIZE;
     size_t room = left - RECORD_HEADER_SIZE;
     size_t meta = get_u32(r + IMAGE_RECORD_META_SIZE);
     meta = meta < room ? meta : room;
     uint64_t body = get_u64(r + IMAGE_RECORD_BODY_SIZE);
     body = body < room - meta ? body : room - meta;
-    const uint8_t *content = r + RECORD_HEADER_SIZE;
     memcpy(r, image + IMAGE_SYNC, 8);
     r[IMAGE_RECORD_WORDS] = RECORD_HEADER_SIZE / 8;
     r[IMAGE_RECORD_CIPHER] = 0;
-    put_u32(r + IMAGE_RECORD_META_SIZE, (uint32_t)meta);
-    put_u64(r + IMAGE_RECORD_BODY_SIZE, body);
     put_u64(r + IMAGE_RECORD_META_CHECKSUM, checksum64(content, meta, 0));
     put_u64(r + IMAGE_RECORD_BODY_CHECKSUM, checksum64(content + meta, body, 0));
     put_u64(r + IMAGE_RECORD_CHECKSUM,
