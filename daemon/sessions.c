@@ -15,6 +15,7 @@
 
 #define READERS_PATIENCE_MS 500 /* for passwords being read when the process ends */
 #define LOOKUP_PATIENCE_S 1     /* for a name look-up when a pool ends */
+#define STORE_ONCE_VARIABLE "MAILCASK_STORE_ONCE"
 
 enum stage {
     STAGE_READING, /* of the password */
@@ -181,6 +182,13 @@ static void pool_done(void *arg, const struct pool_result *result)
     deliver(session, STAGE_ENDED);
 }
 
+/* For benchmarks only: see bench/BENCHMARKS.md. */
+static bool store_once_off(void)
+{
+    const char *value = getenv(STORE_ONCE_VARIABLE);
+    return value != NULL && strcmp(value, "off") == 0;
+}
+
 int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memory,
                   enum loop_backend backend)
 {
@@ -188,6 +196,7 @@ int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memo
     const struct pool_config config = {.archive = archive,
                                        .backend = backend,
                                        .max_memory = max_memory,
+                                       .store_once_off = store_once_off(),
                                        .done = pool_done,
                                        .arg = s};
     return pool_create(&config, &s->pool);

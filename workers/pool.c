@@ -46,6 +46,7 @@ static int start_shared(struct pool *pool, const struct pool_config *config)
 {
     struct worker_shared *shared = &pool->shared;
     shared->archive = config->archive;
+    shared->store_once_off = config->store_once_off;
     shared->done = config->done;
     shared->done_arg = config->arg;
     int err = budget_create(config->max_memory, &shared->budget);

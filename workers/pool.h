@@ -78,6 +78,7 @@ struct pool_config {
     unsigned sessions_max; /* of one worker at once; 0: POOL_SESSIONS_DEFAULT */
     enum loop_backend backend;
     uint64_t max_memory; /* bytes; see workers/budget.h */
+    bool store_once_off; /* see struct intake_config */
     /* A session has ended: everything it fetched is on disk, or lost with its outcome
      * saying so. Called from a worker's thread; must not block, and may call
      * pool_submit(). */

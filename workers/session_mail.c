@@ -90,6 +90,7 @@ int session_intake_open(struct session *s)
                                          .codec = w->codec,
                                          .account = s->account_number,
                                          .source = s->source,
+                                         .store_once_off = w->shared->store_once_off,
                                          .emit = emit,
                                          .arg = s};
     /* An older view of the index could lack the account's latest messages. */

@@ -37,6 +37,7 @@ struct worker_shared {
     struct budget *budget;
     struct writer *writer;
     struct resolver *resolver;
+    bool store_once_off; /* see struct intake_config */
     void (*done)(void *arg, const struct pool_result *result);
     void *done_arg;
     _Atomic uint64_t messages;
