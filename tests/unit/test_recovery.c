@@ -4,6 +4,7 @@
 #include "archive/index.h"
 #include "archive/segment.h"
 #include "tests/support/archive_fixture.h"
+#include "tests/support/attachments.h"
 #include "tests/support/faulty_files.h"
 
 #include <errno.h>
@@ -40,17 +41,40 @@ static int teardown(void **state)
     return 0;
 }
 
+/* The i-th message of a@x, as fixture_message(). */
+typedef size_t make_message(const char *name, int i, size_t size, char *out);
+
+/* Text of its own, an attachment that it shares with the next, and one that all share. */
+static size_t attached_message(const char *name, int i, size_t size, char *out)
+{
+    const struct attachment pair = {
+        .seed = (unsigned)i / 2, .size = 30000, .line_length = 76};
+    const struct attachment all = {
+        .seed = 99, .size = 40000, .text = true, .line_length = 76};
+    struct buffer m = {0};
+    size_t text = fixture_message(name, i, 500, out);
+    buffer_put(&m, out, text);
+    mail_attach(&m, &pair);
+    buffer_put(&m, "\r\n--\r\n", 6);
+    mail_attach(&m, &all);
+    buffer_put(&m, "\r\n", 2);
+    assert_true(m.size <= size);
+    memcpy(out, m.data, m.size);
+    text = m.size;
+    buffer_free(&m);
+    return text;
+}
+
 /* Put MESSAGES messages in, a commit behind each second one; *acknowledged (shared memory)
  * counts those whose commit returned 0. */
-static void fetch(struct fixture *f, volatile unsigned *acknowledged)
+static void fetch(struct fixture *f, make_message *make, volatile unsigned *acknowledged)
 {
     char uidl[16], *text = malloc(MESSAGE_SIZE + 256);
     enum intake_result result;
     struct intake *in = fixture_intake(f, "a@x");
     for (int i = 0; i < MESSAGES; i++) {
         snprintf(uidl, sizeof(uidl), "u%d", i);
-        fixture_take(in, uidl, text, fixture_message("a@x", i, MESSAGE_SIZE, text),
-                     &result);
+        fixture_take(in, uidl, text, make("a@x", i, MESSAGE_SIZE, text), &result);
         if (i % 2 == 0)
             continue;
         if (intake_flush(in) != 0 || store_commit(f->archive) != 0)
@@ -61,7 +85,7 @@ static void fetch(struct fixture *f, volatile unsigned *acknowledged)
     free(text);
 }
 
-static void assert_messages(struct fixture *f, unsigned at_least)
+static void assert_messages(struct fixture *f, make_message *make, unsigned at_least)
 {
     struct account_info info = {0};
     char *text = malloc(MESSAGE_SIZE + 256);
@@ -74,7 +98,7 @@ static void assert_messages(struct fixture *f, unsigned at_least)
         int err = 0;
         char *got = fixture_restore(f, "a@x", n, &size, &err);
         assert_int_equal(err, 0);
-        assert_int_equal(size, fixture_message("a@x", (int)n - 1, MESSAGE_SIZE, text));
+        assert_int_equal(size, make("a@x", (int)n - 1, MESSAGE_SIZE, text));
         assert_memory_equal(got, text, size);
         free(got);
     }
@@ -92,8 +116,8 @@ static void wait_for(pid_t child)
 }
 
 /* Run the fetch in a child that dies at call `at`; false when it came to its end. */
-static bool killed_fetch(struct fixture *f, enum fault_kind kind, unsigned long at,
-                         volatile unsigned *shared)
+static bool killed_fetch(struct fixture *f, make_message *make, enum fault_kind kind,
+                         unsigned long at, volatile unsigned *shared)
 {
     shared[0] = shared[1] = 0;
     pid_t child = fork();
@@ -101,7 +125,7 @@ static bool killed_fetch(struct fixture *f, enum fault_kind kind, unsigned long 
         struct faults faults;
         faults_init(&faults, kind, at, 0);
         if (fixture_try_open(f, ARCHIVE_WRITE, false, &faults.ops) == 0)
-            fetch(f, &shared[0]);
+            fetch(f, make, &shared[0]);
         archive_close(f->archive);
         shared[1] = 1;
         _exit(0);
@@ -137,19 +161,21 @@ static void fresh(struct fixture *f)
     fixture_close(f);
 }
 
-static void killed_at_each_call(void **state, enum fault_kind kind, bool kill_recovery)
+static void killed_at_each_call(void **state, make_message *make, enum fault_kind kind,
+                                bool kill_recovery)
 {
     struct fixture *f = *state;
     volatile unsigned *shared =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     unsigned long at = 1, step = kill_recovery ? 3 : 1;
-    while (killed_fetch(f, kind, at, shared)) {
+    while (killed_fetch(f, make, kind, at, shared)) {
         if (kill_recovery)
             recover_through_kills(f, kind);
         fixture_open(f, ARCHIVE_WRITE);
         assert_int_equal(f->damage_notes, 0);
-        fixture_session(f, "b@x", 0, 2, 100); /* a new account takes no number that is in use */
-        assert_messages(f, shared[0]);
+        fixture_session(f, "b@x", 0, 2,
+                        100); /* a new account takes no number that is in use */
+        assert_messages(f, make, shared[0]);
         char *first = fixture_dump(f);
         fixture_crash(f);
         fixture_open(f, ARCHIVE_WRITE); /* I7: once more changes nothing */
@@ -158,8 +184,8 @@ static void killed_at_each_call(void **state, enum fault_kind kind, bool kill_re
         free(first);
         free(second);
         unsigned ignored = 0;
-        fetch(f, &ignored); /* and a pass to the end completes it, without doubles */
-        assert_messages(f, MESSAGES);
+        fetch(f, make, &ignored); /* and a pass to the end completes it, without doubles */
+        assert_messages(f, make, MESSAGES);
         struct account_info info;
         assert_int_equal(archive_find_account(f->archive, "a@x", &info), 0);
         assert_int_equal(info.messages, MESSAGES);
@@ -174,22 +200,32 @@ static void killed_at_each_call(void **state, enum fault_kind kind, bool kill_re
 
 static void killed_in_place_of_each_call(void **state)
 {
-    killed_at_each_call(state, FAULT_KILL, false);
+    killed_at_each_call(state, fixture_message, FAULT_KILL, false);
 }
 
 static void killed_after_each_call(void **state)
 {
-    killed_at_each_call(state, FAULT_KILL_AFTER, false);
+    killed_at_each_call(state, fixture_message, FAULT_KILL_AFTER, false);
 }
 
 static void killed_midway_through_each_write(void **state)
 {
-    killed_at_each_call(state, FAULT_KILL_MIDWAY, false);
+    killed_at_each_call(state, fixture_message, FAULT_KILL_MIDWAY, false);
 }
 
 static void killed_again_at_each_call_of_recovery(void **state)
 {
-    killed_at_each_call(state, FAULT_KILL_MIDWAY, true);
+    killed_at_each_call(state, fixture_message, FAULT_KILL_MIDWAY, true);
+}
+
+static void killed_with_attachments_midway_through_each_write(void **state)
+{
+    killed_at_each_call(state, attached_message, FAULT_KILL_MIDWAY, false);
+}
+
+static void killed_with_attachments_again_in_recovery(void **state)
+{
+    killed_at_each_call(state, attached_message, FAULT_KILL_MIDWAY, true);
 }
 
 /* Each call fails in turn: what was acknowledged stays, nothing is acknowledged after the
@@ -255,9 +291,9 @@ static void short_writes_are_continued(void **state)
         unsigned acknowledged = 0;
         faults_init(&faults, FAULT_SHORT, at, 0);
         assert_int_equal(fixture_try_open(f, ARCHIVE_WRITE, false, &faults.ops), 0);
-        fetch(f, &acknowledged);
+        fetch(f, fixture_message, &acknowledged);
         assert_int_equal(acknowledged, MESSAGES);
-        assert_messages(f, MESSAGES);
+        assert_messages(f, fixture_message, MESSAGES);
         fresh(f);
     }
 }
@@ -270,7 +306,7 @@ static void a_torn_tail_is_put_aside(void **state)
     char path[PATH_MAX], command[256];
     unsigned acknowledged = 0;
     fixture_open(f, ARCHIVE_WRITE);
-    fetch(f, &acknowledged);
+    fetch(f, fixture_message, &acknowledged);
     fixture_crash(f);
     assert_int_equal(segment_path(f->path, 1, path), 0);
     int fd = open(path, O_WRONLY | O_APPEND);
@@ -279,7 +315,7 @@ static void a_torn_tail_is_put_aside(void **state)
     fixture_open(f, ARCHIVE_WRITE);
     assert_non_null(strstr(f->notes, "torn tail of 13 bytes"));
     assert_int_equal(f->damage_notes, 0);
-    assert_messages(f, MESSAGES);
+    assert_messages(f, fixture_message, MESSAGES);
     snprintf(command, sizeof(command), "grep -q 'half a record' '%s'/quarantine/tail-*",
              f->path);
     assert_int_equal(system(command), 0);
@@ -293,7 +329,7 @@ static void damage_below_the_durable_offset_is_not_cut(void **state)
     struct stat before, after;
     unsigned acknowledged = 0;
     fixture_open(f, ARCHIVE_WRITE);
-    fetch(f, &acknowledged);
+    fetch(f, fixture_message, &acknowledged);
     fixture_crash(f);
     assert_int_equal(segment_path(f->path, 1, path), 0);
     assert_int_equal(stat(path, &before), 0);
@@ -345,7 +381,7 @@ static void killed_and_the_index_gone(void **state)
     struct fixture *f = *state;
     unsigned acknowledged = 0;
     fixture_open(f, ARCHIVE_WRITE);
-    fetch(f, &acknowledged);
+    fetch(f, fixture_message, &acknowledged);
     char *before = fixture_dump(f);
     fixture_crash(f);
     assert_int_equal(index_remove(f->path), 0);
@@ -359,7 +395,7 @@ static void killed_and_the_index_gone(void **state)
     free(after);
     after = fixture_dump(f);
     assert_string_equal(before, after);
-    assert_messages(f, MESSAGES);
+    assert_messages(f, fixture_message, MESSAGES);
     free(before);
     free(after);
 }
@@ -409,6 +445,8 @@ int main(void)
         TEST(killed_after_each_call),
         TEST(killed_midway_through_each_write),
         TEST(killed_again_at_each_call_of_recovery),
+        TEST(killed_with_attachments_midway_through_each_write),
+        TEST(killed_with_attachments_again_in_recovery),
         TEST(each_call_fails_with_eio),
         TEST(each_call_fails_with_enospc),
         TEST(short_writes_are_continued),
