@@ -167,7 +167,7 @@ static void apply_seen(struct index_txn *t, uint32_t account, struct span raw_me
 }
 
 static void apply_session(struct index_txn *t, const struct record_header *h,
-                          struct span raw_meta, const struct place *place)
+                          struct span raw_meta, const struct place *place, uint32_t ordinal)
 {
     struct session_meta meta;
     struct account_row row;
@@ -176,7 +176,7 @@ static void apply_session(struct index_txn *t, const struct record_header *h,
         index_fail(t, err);
         return;
     }
-    row_put_ledger(t, h->account, h->lsn, place);
+    row_put_ledger(t, h->account, h->lsn, place, ordinal);
     if (load_account(t, h->account, &row) && h->lsn >= row.session_lsn) {
         row.session_lsn = h->lsn;
         row.session_us = meta.ended_us;
@@ -189,7 +189,8 @@ static void apply_session(struct index_txn *t, const struct record_header *h,
 /* A quarantined UIDL means message 0: it is not fetched again while its size stays the
  * same. */
 static void apply_quarantine(struct index_txn *t, const struct record_header *h,
-                             struct span raw_meta, const struct place *place)
+                             struct span raw_meta, const struct place *place,
+                             uint32_t ordinal)
 {
     struct quarantine_meta meta;
     int err = quarantine_meta_decode(raw_meta, &meta);
@@ -197,7 +198,7 @@ static void apply_quarantine(struct index_txn *t, const struct record_header *h,
         index_fail(t, err);
         return;
     }
-    row_put_ledger(t, h->account, h->lsn, place);
+    row_put_ledger(t, h->account, h->lsn, place, ordinal);
     const struct uidl_entry entry = {.n = 0, .listed_size = meta.listed_size};
     if (meta.uidl.size > 0)
         row_add_uidl(t, h->account, meta.source, meta.uidl, &entry);
@@ -223,7 +224,7 @@ static void forget_messages(struct index_txn *t, uint32_t account, uint64_t firs
 }
 
 static void apply_lost(struct index_txn *t, const struct record_header *h,
-                       struct span raw_meta, const struct place *place)
+                       struct span raw_meta, const struct place *place, uint32_t ordinal)
 {
     struct lost_meta meta;
     int err = lost_meta_decode(raw_meta, &meta);
@@ -231,7 +232,7 @@ static void apply_lost(struct index_txn *t, const struct record_header *h,
         index_fail(t, err);
         return;
     }
-    row_put_ledger(t, h->account, h->lsn, place);
+    row_put_ledger(t, h->account, h->lsn, place, ordinal);
     row_put_lost(t, h->account, h->account == 0 ? meta.segment : meta.first,
                  h->account == 0 ? meta.segment : meta.last);
     if (h->account != 0)
@@ -252,8 +253,8 @@ static void apply_supersedes(struct index_txn *t, const struct record_header *h,
     }
 }
 
-void index_apply(struct index_txn *t, const struct record_header *h, struct span raw_meta,
-                 const struct place *place)
+static void apply_one(struct index_txn *t, const struct record_header *h,
+                      struct span raw_meta, const struct place *place, uint32_t ordinal)
 {
     switch (h->type) {
     case RECORD_ACCOUNT:
@@ -276,13 +277,13 @@ void index_apply(struct index_txn *t, const struct record_header *h, struct span
         apply_seen(t, h->account, raw_meta);
         break;
     case RECORD_SESSION:
-        apply_session(t, h, raw_meta, place);
+        apply_session(t, h, raw_meta, place, ordinal);
         break;
     case RECORD_QUARANTINE:
-        apply_quarantine(t, h, raw_meta, place);
+        apply_quarantine(t, h, raw_meta, place, ordinal);
         break;
     case RECORD_LOST:
-        apply_lost(t, h, raw_meta, place);
+        apply_lost(t, h, raw_meta, place, ordinal);
         break;
     case RECORD_SUPERSEDES:
         apply_supersedes(t, h, raw_meta);
@@ -292,4 +293,27 @@ void index_apply(struct index_txn *t, const struct record_header *h, struct span
     }
     if (h->flags & RECORD_CARRIED)
         row_put_carried(t, h->lsn);
+}
+
+static void apply_pack(struct index_txn *t, struct span rest, const struct place *place)
+{
+    struct packed_record r;
+    uint32_t ordinal = 0;
+    int err;
+    while ((err = packed_record_next(&rest, &r)) == 0) {
+        const struct record_header h = {
+            .type = r.type, .account = r.account, .lsn = r.lsn, .time_us = r.time_us};
+        apply_one(t, &h, r.meta, place, ordinal++);
+    }
+    if (err != ERR_NOT_FOUND)
+        index_fail(t, err);
+}
+
+void index_apply(struct index_txn *t, const struct record_header *h, struct span raw_meta,
+                 const struct place *place)
+{
+    if (h->type == RECORD_PACK)
+        apply_pack(t, raw_meta, place);
+    else
+        apply_one(t, h, raw_meta, place, 0);
 }

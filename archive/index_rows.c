@@ -479,17 +479,26 @@ void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
 }
 
 void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
-                    const struct place *place)
+                    const struct place *place, uint32_t ordinal)
 {
-    uint8_t key[PAIR_KEY_SIZE], value[16];
-    index_put(t, TABLE_LEDGER, pair_key(key, account, lsn), encode_place(value, place));
+    uint8_t key[PAIR_KEY_SIZE], value[20];
+    encode_place(value, place);
+    put_u32(value + 16, ordinal);
+    index_put(t, TABLE_LEDGER, pair_key(key, account, lsn), span_of(value, sizeof(value)));
 }
 
-int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out)
+int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out,
+                    uint32_t *out_ordinal)
 {
     struct span value;
     int err = next_pair(t, TABLE_LEDGER, account, lsn, &value);
-    return err != 0 ? err : decode_place(value, out);
+    if (err != 0)
+        return err;
+    struct cursor c = cursor_over(value.data, value.size);
+    out->segment = take_u64(&c);
+    out->offset = take_u64(&c);
+    *out_ordinal = take_u32(&c);
+    return decoded(&c);
 }
 
 int row_get_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],

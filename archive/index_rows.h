@@ -123,11 +123,12 @@ int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
 void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
                    uint32_t sequence, const struct place *place);
 
+/* ordinal: of the record within a PACK, else 0. */
 void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
-                    const struct place *place);
+                    const struct place *place, uint32_t ordinal);
 /* The first ledger row of the account with an LSN >= *lsn. */
-int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn,
-                    struct place *out);
+int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out,
+                    uint32_t *out_ordinal);
 
 struct part_row {
     struct place place;

@@ -11,8 +11,10 @@ struct ledger_walk {
     uint32_t account;
     uint64_t lsn;
     struct place place;
+    uint32_t ordinal;
     struct segment_file file; /* of the entry read last; fd -1: none */
     struct record_view view;
+    struct record_view pack; /* that holds it */
     struct codec *codec;
     struct buffer source; /* the entry's source, encoded: its spans borrow from here */
 };
@@ -26,7 +28,7 @@ static int next_row(struct ledger_walk *w)
     if (err != 0)
         return err;
     w->lsn++;
-    err = row_next_ledger(t, w->account, &w->lsn, &w->place);
+    err = row_next_ledger(t, w->account, &w->lsn, &w->place, &w->ordinal);
     index_abort(t);
     return err;
 }
@@ -59,7 +61,16 @@ static int read_entry(struct ledger_walk *w)
     struct stat st;
     if (a->ops->fstat(a->ops->ctx, w->file.fd, &st) == 0) /* it may be the open one */
         w->file.size = (uint64_t)st.st_size;
-    return segment_read(&w->file, w->place.offset, w->file.size, w->codec, &w->view);
+    int err = segment_read(&w->file, w->place.offset, w->file.size, w->codec, &w->view);
+    if (err != 0 || w->view.header.type != RECORD_PACK)
+        return err;
+    struct record_view pack = w->view;
+    w->view = w->pack;
+    w->pack = pack;
+    struct span rest = span_of(w->pack.meta.data, w->pack.meta.size);
+    for (uint32_t i = 0; err == 0 && i <= w->ordinal; i++)
+        err = record_view_unpack(&w->pack, &rest, &w->view);
+    return err;
 }
 
 static int decode_entry(struct ledger_walk *w, struct ledger_entry *e)
@@ -99,6 +110,7 @@ int archive_each_ledger_entry(struct archive *a, uint32_t account,
     }
     segment_file_close(&w.file);
     record_view_free(&w.view);
+    record_view_free(&w.pack);
     buffer_free(&w.source);
     codec_destroy(w.codec);
     return err == ERR_NOT_FOUND ? 0 : err;

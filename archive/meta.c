@@ -316,6 +316,33 @@ int lost_meta_decode(struct span meta, struct lost_meta *out)
     return out->first > out->last ? ERR_DAMAGED : finished(&c);
 }
 
+void packed_record_encode(struct buffer *out, const struct packed_record *r)
+{
+    buffer_put_u8(out, r->type);
+    buffer_put_u32(out, r->account);
+    buffer_put_u64(out, r->lsn);
+    buffer_put_u64(out, (uint64_t)r->time_us);
+    buffer_put_u32(out, (uint32_t)r->meta.size);
+    buffer_put(out, r->meta.data, r->meta.size);
+}
+
+int packed_record_next(struct span *rest, struct packed_record *out)
+{
+    if (rest->size == 0)
+        return ERR_NOT_FOUND;
+    struct cursor c = cursor_over(rest->data, rest->size);
+    out->type = take_u8(&c);
+    out->account = take_u32(&c);
+    out->lsn = take_u64(&c);
+    out->time_us = (int64_t)take_u64(&c);
+    uint32_t size = take_u32(&c);
+    out->meta = span_of(take_bytes(&c, size), size);
+    if (c.bad || out->type == RECORD_PACK)
+        return ERR_DAMAGED;
+    *rest = span_of(c.at, cursor_left(&c));
+    return 0;
+}
+
 #define SUPERSEDED_SIZE (8 + SHA256_SIZE)
 
 void superseded_encode(struct buffer *out, const struct superseded *s)

@@ -212,6 +212,20 @@ void superseded_encode(struct buffer *out, const struct superseded *s);
 int superseded_count(struct span meta, size_t *out_count);
 void superseded_at(struct span meta, size_t i, struct superseded *out);
 
+/* PACK: small records without a body, put together by repacking. */
+struct packed_record {
+    uint8_t type;
+    uint32_t account;
+    uint64_t lsn;
+    int64_t time_us;
+    struct span meta;
+};
+
+void packed_record_encode(struct buffer *out, const struct packed_record *r);
+/* The next record of a PACK's meta, which it takes off it. 0; ERR_NOT_FOUND behind the
+ * last; ERR_DAMAGED. */
+int packed_record_next(struct span *rest, struct packed_record *out);
+
 /* SEAL: the table of contents, one entry a record in order of their offsets. */
 struct toc_entry {
     uint64_t offset;

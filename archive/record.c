@@ -228,6 +228,7 @@ const char *record_type_name(uint8_t type)
         [RECORD_LOST] = "LOST",
         [RECORD_SUPERSEDES] = "SUPERSEDES",
         [RECORD_SEAL] = "SEAL",
+        [RECORD_PACK] = "PACK",
     };
     const char *name = type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;
     return name != NULL ? name : "unknown record";

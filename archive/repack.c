@@ -289,6 +289,8 @@ static int rewrite(struct repack *r)
     for (size_t i = 0; err == 0 && i < r->sources_count; i++)
         err = repack_copy_records(r, &r->sources[i]);
     if (err == 0)
+        err = repack_flush_pack(r);
+    if (err == 0)
         err = archive_each_account(a, copy_account, r);
     if (err == 0)
         err = store_commit(a);
@@ -338,6 +340,8 @@ int archive_repack(struct archive *a, const struct repack_options *options,
     record_view_free(&r.view);
     hash_set_free(&r.named);
     hash_set_free(&r.copied);
+    record_view_free(&r.packed);
+    buffer_free(&r.pack);
     free(r.sources);
     free(ids);
     return err;

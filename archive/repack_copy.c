@@ -128,21 +128,92 @@ static bool first_copy(struct repack *r, uint64_t lsn)
     return hash_set_put(&r->copied, key) == NULL || r->copied.count > before;
 }
 
-/* Messages come account by account; COMMIT and SEAL belong to their segment. */
-static bool copied_in_order(struct repack *r, const struct place *place)
+/* A PACK is written when it has grown to this. */
+#define PACK_META_SIZE (1u << 20)
+
+int repack_flush_pack(struct repack *r)
 {
+    if (r->pack.size == 0)
+        return 0;
+    struct record *record = record_create(RECORD_PACK, 0, archive_now_us());
+    if (record == NULL)
+        return -ENOMEM;
+    record->header.lsn = r->pack_lsn;
+    record->meta = r->pack;
+    r->pack = (struct buffer){0};
+    r->pack_lsn = 0;
+    int err = record_prepare(record, r->archive->codec);
+    if (err == 0)
+        return store_move(r->archive, record);
+    record_destroy(record);
+    return err;
+}
+
+/* A record without a body joins the PACK, unless a run that was killed has left it twice.
+ */
+static int pack_view(struct repack *r, const struct record_view *v)
+{
+    const struct packed_record packed = {.type = v->header.type,
+                                         .account = v->header.account,
+                                         .lsn = v->header.lsn,
+                                         .time_us = v->header.time_us,
+                                         .meta = span_of(v->meta.data, v->meta.size)};
+    if (!first_copy(r, v->header.lsn))
+        return 0;
+    packed_record_encode(&r->pack, &packed);
+    if (packed.lsn > r->pack_lsn)
+        r->pack_lsn = packed.lsn;
+    if (r->pack.failed)
+        return -ENOMEM;
+    return r->pack.size < PACK_META_SIZE ? 0 : repack_flush_pack(r);
+}
+
+static int take_pack_apart(struct repack *r)
+{
+    struct span rest = span_of(r->view.meta.data, r->view.meta.size);
+    int err;
+    while ((err = record_view_unpack(&r->view, &rest, &r->packed)) == 0) {
+        err = pack_view(r, &r->packed);
+        if (err != 0)
+            return err;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* Messages come account by account; COMMIT and SEAL belong to their segment. */
+static int copy_record(struct repack *r, struct segment_file *f)
+{
+    const struct place place = {.segment = f->header.id, .offset = r->view.offset};
+    int err = 0;
     switch (r->view.header.type) {
     case RECORD_COMMIT:
     case RECORD_SEAL:
     case RECORD_BLOCK:
     case RECORD_CHUNK:
     case RECORD_END:
-        return false;
+        return 0;
+    case RECORD_ACCOUNT:
+    case RECORD_SOURCE:
+    case RECORD_SEEN:
+    case RECORD_SESSION:
+    case RECORD_QUARANTINE:
+    case RECORD_LOST:
+        return pack_view(r, &r->view);
+    case RECORD_PACK:
+        return take_pack_apart(r);
     case RECORD_PART:
-        return part_lives(r, place);
-    default:
-        return first_copy(r, r->view.header.lsn);
+        if (!part_lives(r, &place))
+            return 0;
+        break;
+    default: /* SUPERSEDES, and compatible types of a later version */
+        if (!first_copy(r, r->view.header.lsn))
+            return 0;
+        break;
     }
+    err = segment_read_body(f, &r->view, r->archive->codec);
+    if (err == 0)
+        err = move_view(r);
+    return err != 0 ? err : repack_progress(r, record_size(&r->view.header));
 }
 
 int repack_copy_records(struct repack *r, const struct source_segment *source)
@@ -159,15 +230,8 @@ int repack_copy_records(struct repack *r, const struct source_segment *source)
         err = segment_read(&f, offset, trailer.seal_offset, a->codec, &r->view);
         if (err != 0)
             break;
-        const struct place place = {.segment = source->id, .offset = offset};
         uint64_t size = record_size(&r->view.header);
-        if (copied_in_order(r, &place)) {
-            err = segment_read_body(&f, &r->view, a->codec);
-            if (err == 0)
-                err = move_view(r);
-            if (err == 0)
-                err = repack_progress(r, size);
-        }
+        err = copy_record(r, &f);
         offset += size;
     }
     segment_file_close(&f);

@@ -22,6 +22,9 @@ struct repack {
     struct repack_summary *summary;
     struct reader *reader;
     struct record_view view;
+    struct record_view packed;      /* a record of a PACK that is being taken apart */
+    struct buffer pack;             /* meta of the PACK that is filling */
+    uint64_t pack_lsn;              /* the highest in it */
     struct hash_set named;          /* parts that some message names */
     struct source_segment *sources; /* by id */
     size_t sources_count;
@@ -38,6 +41,8 @@ int repack_progress(struct repack *r, uint64_t bytes);
 int repack_collect_parts(struct repack *r);
 /* Everything but messages: in the order in which it stands. */
 int repack_copy_records(struct repack *r, const struct source_segment *source);
+/* Small records go out together: write those that wait. */
+int repack_flush_pack(struct repack *r);
 /* The messages of an account that are in the sources. */
 int repack_copy_messages(struct repack *r, const struct account_info *account);
 

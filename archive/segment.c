@@ -1,6 +1,7 @@
 #include "archive/segment.h"
 
 #include "archive/error.h"
+#include "archive/meta.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -293,6 +294,23 @@ int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit,
         return err;
     return record_decode_meta(&out->header, out->head.data + header_size, codec,
                               &out->meta);
+}
+
+int record_view_unpack(const struct record_view *pack, struct span *rest,
+                       struct record_view *out)
+{
+    struct packed_record r;
+    int err = packed_record_next(rest, &r);
+    if (err != 0)
+        return err;
+    out->header = (struct record_header){
+        .type = r.type, .account = r.account, .lsn = r.lsn, .time_us = r.time_us};
+    out->offset = pack->offset;
+    buffer_clear(&out->head);
+    buffer_clear(&out->meta);
+    buffer_clear(&out->body);
+    buffer_put(&out->meta, r.meta.data, r.meta.size);
+    return out->meta.failed ? -ENOMEM : 0;
 }
 
 int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec)

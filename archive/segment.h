@@ -87,6 +87,12 @@ void record_view_free(struct record_view *v);
 int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit,
                  struct codec *codec, struct record_view *out);
 
+/* Of a PACK record in `pack`, the record that *rest (at first its meta) begins with, as if
+ * it had been read by itself: header and meta. Takes it off *rest. 0; ERR_NOT_FOUND behind
+ * the last; ERR_DAMAGED; -ENOMEM. */
+int record_view_unpack(const struct record_view *pack, struct span *rest,
+                       struct record_view *out);
+
 /* Then its body: stored, and checked; with codec also raw. 0; ERR_DAMAGED; -errno. */
 int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec);
 

@@ -381,6 +381,7 @@ static void free_verifier(struct verifier *v)
     hash_set_free(&v->ledger_records);
     hash_set_free(&v->chunk_records);
     record_view_free(&v->view);
+    record_view_free(&v->pack);
     index_abort(v->txn);
     sha256_destroy(v->hash);
     codec_destroy(v->codec);

@@ -107,7 +107,8 @@ static bool ledger_row(struct verifier *v, const struct place *at)
 {
     uint64_t lsn = v->view.header.lsn;
     struct place row;
-    return row_next_ledger(v->txn, v->view.header.account, &lsn, &row) == 0 &&
+    uint32_t ordinal = 0;
+    return row_next_ledger(v->txn, v->view.header.account, &lsn, &row, &ordinal) == 0 &&
            lsn == v->view.header.lsn && leads_to(&row, at);
 }
 

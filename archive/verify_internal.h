@@ -73,8 +73,10 @@ struct verifier {
     struct verify_summary *summary;
     struct codec *codec;
     struct sha256 *hash;
-    struct record_view view;
-    struct index_txn *txn;            /* reset between look-ups; NULL: no index */
+    struct record_view view; /* the record being checked */
+    struct record_view
+        pack;              /* that holds it, while the records of a PACK are gone through */
+    struct index_txn *txn; /* reset between look-ups; NULL: no index */
     struct checked_account *accounts; /* by number */
     size_t accounts_count;
     struct buffer bad;           /* struct bad_record each */

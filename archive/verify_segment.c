@@ -314,6 +314,29 @@ static void account_for(struct segment_check *c, bool body_sound)
     verify_rows(v, c->file->header.id);
 }
 
+static void swap_views(struct verifier *v)
+{
+    struct record_view view = v->view;
+    v->view = v->pack;
+    v->pack = view;
+}
+
+/* Each record of the PACK in v->view takes its place there in turn. */
+static void account_for_pack(struct segment_check *c)
+{
+    struct verifier *v = c->v;
+    int err;
+    swap_views(v);
+    struct span rest = span_of(v->pack.meta.data, v->pack.meta.size);
+    while ((err = record_view_unpack(&v->pack, &rest, &v->view)) == 0)
+        account_for(c, true);
+    swap_views(v);
+    if (err == ERR_DAMAGED)
+        add_bad(c, v->view.offset, RECORD_PACK, "a meta that does not decode");
+    else if (err != ERR_NOT_FOUND)
+        v->err = err;
+}
+
 /* The record in v->view: header and meta are sound. */
 static int check_record(struct segment_check *c)
 {
@@ -326,7 +349,9 @@ static int check_record(struct segment_check *c)
         add_bad(c, v->view.offset, h->type, "damaged body");
     v->summary->records++;
     progress(v, record_size(h));
-    if (!c->replaced)
+    if (!c->replaced && h->type == RECORD_PACK)
+        account_for_pack(c);
+    else if (!c->replaced)
         account_for(c, err == 0);
     err = seal_add(&c->seal, v->view.offset, h,
                    span_of(v->view.head.data, record_header_size(h) + h->meta_size),
