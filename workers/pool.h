@@ -17,6 +17,7 @@
 #define POOL_SESSIONS_DEFAULT 4096u /* of one worker */
 #define POOL_TEXT_SIZE 1024
 #define POOL_ADDRESS_SIZE 64
+#define POOL_ASIDE_SIZE 512
 
 struct pool;
 
@@ -55,7 +56,8 @@ struct pool_counts {
     uint64_t deduplicated; /* known by content: only its UIDL is new */
     uint64_t healed;       /* damaged copies replaced */
     uint64_t refused;      /* -ERR to RETR */
-    uint64_t quarantined;  /* now */
+    uint64_t quarantined;  /* put aside now */
+    uint64_t aside;        /* put aside by an earlier session, not asked for */
     uint64_t bytes;        /* of the bodies received */
 };
 
@@ -68,6 +70,8 @@ struct pool_result {
     struct pool_marks marks; /* to go into the mailbox's next job */
     const char *address;     /* "192.0.2.1:995"; "": never connected */
     const char *tls;         /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "": no TLS */
+    const char *aside; /* the message that was put aside, one sentence; "": none. It ends
+                          its session, so there is one at most */
     uint64_t round_trips;
 };
 

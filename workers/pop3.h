@@ -159,6 +159,10 @@ struct pop3_config {
     const char *user; /* borrowed until pop3_free() */
     const char *password;
     bool implicit_tls; /* TLS from the first byte; otherwise STLS is required */
+    /* A message broke the session before: prove each one (NOOP) before the next is asked
+     * for, so that the right one is blamed. POP3_DISCARD_UNPROVEN then tells something
+     * about its message, too. */
+    bool careful;
     struct pop3_memory memory;
     struct pop3_limits limits;
 };

@@ -156,6 +156,11 @@ static void send_retr(struct pop3 *p)
         p->stats.window = p->queue_count;
 }
 
+static bool proof_is_due(const struct pop3 *p)
+{
+    return p->config.careful && p->held != POP3_HELD_NOTHING;
+}
+
 /* Refilled when it is half empty: fewer and larger batches, and the pipe still never runs
  * dry. */
 static void fill_window(struct pop3 *p)
@@ -164,6 +169,7 @@ static void fill_window(struct pop3 *p)
         return;
     size_t longest = sizeof("RETR 4294967295\r\n") - 1;
     while (p->state == POP3_FETCH && p->queue_count < p->window && may_retrieve(p) &&
+           !proof_is_due(p) &&
            (p->queue_count == 0 ||
             p->unanswered_bytes + longest <= p->config.limits.unanswered_max))
         send_retr(p);
@@ -203,7 +209,7 @@ void pop3_fetch_go_on(struct pop3 *p)
         return;
     if (!p->paused)
         fill_window(p);
-    if (p->state != POP3_FETCH || may_retrieve(p))
+    if (p->state != POP3_FETCH || (may_retrieve(p) && !proof_is_due(p)))
         return;
     bool open = p->queue_count > 0 || p->held != POP3_HELD_NOTHING;
     if (!p->probe_sent && open && (p->queue_count == 0 || p->window > 1)) {
@@ -219,7 +225,7 @@ void pop3_fetch_enter(struct pop3 *p)
 {
     const struct pop3_limits *limits = &p->config.limits;
     p->window = 1;
-    if (pop3_may_pipeline(p))
+    if (pop3_may_pipeline(p) && !p->config.careful)
         p->window = limits->window_start < limits->window_max ? limits->window_start
                                                               : limits->window_max;
     pop3_fetch_go_on(p);
@@ -263,10 +269,7 @@ void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard h
     bool in_body = p->in_body;
     p->held = POP3_HELD_NOTHING;
     p->in_body = false;
-    /* An unproven refusal counts against its message only where the caller says so (Q41).
-     */
-    if (was == POP3_HELD_ENDED ||
-        (was == POP3_HELD_REFUSED && held == POP3_DISCARD_NO_ANSWER))
+    if (was == POP3_HELD_ENDED)
         discard(p, &p->held_entry, held);
     if (in_body) {
         p->stats.dots_kept += p->dot.kept;

@@ -142,7 +142,7 @@ void pop3_eof(struct pop3 *p, uint64_t now, bool clean)
     p->now = now;
     if (p->held == POP3_HELD_REFUSED) {
         /* The last -ERR announced the close, it was not about the message (Q41). */
-        pop3_fetch_drop(p, POP3_DISCARD_CUT, POP3_DISCARD_NO_ANSWER, false);
+        pop3_fetch_drop(p, POP3_DISCARD_CUT, POP3_DISCARD_UNPROVEN, false);
         pop3_fail(
             p, SCOPE_MAILBOX, RETRY_BACKOFF,
             "The server closed the connection with \"%s\"; it will be tried again later.",

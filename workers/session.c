@@ -61,6 +61,7 @@ static int make_pop3(struct session *s, const struct pool_job *job)
         .user = s->login,
         .password = s->password,
         .implicit_tls = s->implicit_tls,
+        .careful = s->careful,
         .memory = s->marks.pop3,
         .limits = job->limits != NULL ? *job->limits : pop3_limits_default,
     };
@@ -87,6 +88,7 @@ int session_create(const struct pool_job *job, struct session **out_session)
     s->port = job->port;
     s->implicit_tls = job->implicit_tls;
     s->marks = job->marks;
+    s->careful = job->marks.trouble != 0;
     s->tag = job->tag;
     s->counts.listed = SIZE_UNKNOWN;
     s->arrival = (struct parcel){.open = open_arrival, .arg = s};

@@ -55,9 +55,11 @@ struct session {
     bool recorded;
     struct pool_counts counts;
     struct pool_marks marks;
+    bool careful; /* pop3_config's */
     int64_t began_us;
     char address[POOL_ADDRESS_SIZE];
     char tls_text[64];
+    char aside[POOL_ASIDE_SIZE];
 
     /* The budget. */
     struct budget_claim base, listing, work;

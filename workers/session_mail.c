@@ -202,6 +202,7 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
         s->counts.known++;
         return LISTING_SKIP;
     case INTAKE_QUARANTINED:
+        s->counts.aside++;
         return LISTING_SKIP;
     case INTAKE_WANTED:
         break;
@@ -289,10 +290,33 @@ static void on_end(void *arg, const struct listing_entry *entry, unsigned flags)
 static void quarantine(struct session *s, const struct listing_entry *entry,
                        const char *reason)
 {
+    char uidl[OUTCOME_QUOTE_SIZE];
     if (s->intake_err != 0 || s->storage_err != 0)
         return;
     s->counts.quarantined++;
+    outcome_escape(uidl, sizeof(uidl), entry->uidl, entry->uidl_size);
+    (void)snprintf(s->aside, sizeof(s->aside), "Message with UIDL \"%s\" put aside: %s",
+                   uidl, reason);
     note(s, intake_quarantine(s->intake, uidl_of(entry), entry->size, reason));
+}
+
+static const char *trouble_text(enum pop3_discard why)
+{
+    switch (why) {
+    case POP3_DISCARD_SUSPECT:
+        return "what followed its end was no reply";
+    case POP3_DISCARD_NO_ANSWER:
+        return "the server did not answer";
+    case POP3_DISCARD_TIMEOUT:
+        return "it did not come to its end in time";
+    case POP3_DISCARD_UNPROVEN:
+        return "the connection was lost right behind it";
+    case POP3_DISCARD_OVERSIZED:
+    case POP3_DISCARD_CUT:
+    case POP3_DISCARD_ABANDONED:
+        break;
+    }
+    return pop3_discard_name(why);
 }
 
 /* One message must not block its mailbox for ever (Q29). */
@@ -310,7 +334,7 @@ static void note_trouble(struct session *s, const struct listing_entry *entry,
         return;
     (void)snprintf(reason, sizeof(reason),
                    "RETR broke the session %u times in a row (the last time: %s).",
-                   POOL_TROUBLE_MAX, pop3_discard_name(why));
+                   POOL_TROUBLE_MAX, trouble_text(why));
     quarantine(s, entry, reason);
     s->marks.trouble = 0;
 }
@@ -328,8 +352,11 @@ static void on_discard(void *arg, const struct listing_entry *entry, enum pop3_d
     case POP3_DISCARD_TIMEOUT:
         note_trouble(s, entry, why);
         break;
-    case POP3_DISCARD_CUT:
     case POP3_DISCARD_UNPROVEN:
+        if (s->careful)
+            note_trouble(s, entry, why);
+        break;
+    case POP3_DISCARD_CUT:
     case POP3_DISCARD_ABANDONED:
         break;
     }

@@ -146,6 +146,7 @@ void session_deliver(struct session *s)
         .marks = s->marks,
         .address = s->address,
         .tls = s->tls_text,
+        .aside = s->aside,
         .round_trips = pop3_stats(s->pop3)->round_trips,
     };
     shared->done(shared->done_arg, &result);

@@ -16,7 +16,7 @@ for user in ("good", "wrong", "cut", "other"):
 (mail / "wrong.password").write_text("different\n")
 certificates = Certificates()
 server = Pop3d(mail, "--no-lock", certificate=certificates.good, ca=certificates.ca,
-               script='user cut on RETR 3 close-after 40\n')
+               script='user cut on RETR 3 close-after 30\n')
 servers = {
     "expired": Pop3d(mail, "--no-lock", certificate=certificates.expired(), ca=certificates.ca),
     "wrongname": Pop3d(mail, "--no-lock", certificate=certificates.wrong_name(), ca=certificates.ca),

@@ -70,6 +70,7 @@ static void take_result(void *arg, const struct pool_result *result)
     *to = got;
     snprintf(to->address, sizeof(to->address), "%s", result->address);
     snprintf(to->tls, sizeof(to->tls), "%s", result->tls);
+    snprintf(to->aside, sizeof(to->aside), "%s", result->aside);
     w->ended++;
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->mutex);

@@ -19,6 +19,7 @@ struct world_result {
     struct pool_marks marks;
     char address[POOL_ADDRESS_SIZE];
     char tls[64];
+    char aside[POOL_ASIDE_SIZE];
 };
 
 struct world {

@@ -127,6 +127,7 @@ void play_open(struct play *y, const struct script *script)
         .user = script->user != NULL ? script->user : "u",
         .password = script->password != NULL ? script->password : "pw9",
         .implicit_tls = !script->stls,
+        .careful = script->careful,
         .memory = script->memory,
         .limits = pop3_limits_default,
     };

@@ -30,6 +30,7 @@ struct script {
     const char *password; /* NULL: "pw9" */
     const char *known;    /* this UIDL is archived already */
     bool stls;
+    bool careful;
     bool hold;           /* do not say durable */
     bool pause_at_begin; /* pause in message_begin, resume when nothing moves */
 };

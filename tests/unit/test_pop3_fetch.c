@@ -210,6 +210,35 @@ static void q29_no_answer_blames_the_right_message(void **state)
     assert_non_null(strstr(y->log.data, "discard 1 unproven\n] discard 2 no-answer"));
 }
 
+static void q29_a_careful_session_proves_each_message_first(void **state)
+{
+    (void)state;
+    struct script script = {
+        .steps = {PIPELINED_START,
+                  TWO,
+                  STEP("RETR 1", "+OK\r\nx\r\n.\r\n"),
+                  NOOP,
+                  {"RETR 2", "", CLOSE}},
+        .careful = true,
+    };
+    const struct play *y = perform(&script);
+    assert_outcome(y, SCOPE_MAILBOX, RETRY_BACKOFF, "RETR");
+    assert_non_null(strstr(y->log.data, "end 1 "));
+    assert_non_null(strstr(y->log.data, "discard 2 no-answer"));
+    /* It is the first one that makes the server close. */
+    script.steps[9] = (struct step){"NOOP", "", CLOSE};
+    y = perform(&script);
+    assert_non_null(strstr(y->log.data, "discard 1 unproven"));
+    assert_null(strstr(y->log.data, "discard 2"));
+    script.steps[9] = NOOP;
+    script.steps[10] = STEP("RETR 2", "+OK\r\ny\r\n.\r\n");
+    script.steps[11] = NOOP;
+    script.steps[12] = BYE;
+    y = perform(&script);
+    assert_success(y);
+    assert_int_equal(y->stats.messages, 2);
+}
+
 static void q30_a_close_within_a_body_discards_it(void **state)
 {
     (void)state;
@@ -314,6 +343,7 @@ static void q41_an_err_nobody_asked_for_is_a_goodbye(void **state)
     const struct play *z = perform(&retr);
     assert_outcome(z, SCOPE_MAILBOX, RETRY_BACKOFF, "shutting down");
     assert_null(strstr(z->log.data, "refused"));
+    assert_null(strstr(z->log.data, "discard 2"));
     assert_int_equal(z->stats.messages, 1);
 }
 
@@ -413,6 +443,7 @@ int main(void)
         cmocka_unit_test(q23_a_body_without_line_end_before_the_dot_times_out),
         cmocka_unit_test(q28_a_refused_message_is_recorded_and_passed_over),
         cmocka_unit_test(q29_no_answer_blames_the_right_message),
+        cmocka_unit_test(q29_a_careful_session_proves_each_message_first),
         cmocka_unit_test(q30_a_close_within_a_body_discards_it),
         cmocka_unit_test(q31_far_too_short_is_flagged),
         cmocka_unit_test(q16_a_little_too_short_is_not),

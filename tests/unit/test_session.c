@@ -290,13 +290,44 @@ static void quarantines_a_message_that_breaks_three_sessions(void **state)
     for (unsigned i = 0; i < POOL_TROUBLE_MAX; i++) {
         const struct world_result *r = world_run(w, &job);
         assert_failed(r, SCOPE_MAILBOX, "did not answer in time");
+        /* Message 1 ended the first time, too, but nothing that followed proved it. */
+        assert_int_equal(r->counts.fetched, i == 1);
+        assert_int_equal(r->counts.quarantined, i + 1 == POOL_TROUBLE_MAX);
+        assert_int_equal(r->counts.aside, 0);
+        assert_string_equal(r->aside, i + 1 < POOL_TROUBLE_MAX
+                                          ? ""
+                                          : "Message with UIDL \"u2\" put aside: RETR "
+                                            "broke the session 3 times in a row (the last "
+                                            "time: the server did not answer).");
+        job.marks = r->marks;
+    }
+    const struct world_result *r = world_run(w, &job);
+    assert_fine(r);
+    assert_int_equal(r->counts.fetched, 1);
+    assert_int_equal(r->counts.aside, 1);
+    assert_string_equal(r->aside, "");
+    assert_int_equal(world_messages(w, "alice"), 2);
+}
+
+/* Q23 */
+static void quarantines_a_message_without_an_end(void **state)
+{
+    struct world *w = *state;
+    struct mail_server_options options = {.messages = three, .count = 3, .hold = 2};
+    w->limits.reply_ms = 50;
+    world_begin(w, &options);
+    struct pool_job job = world_job(w, "alice", &options);
+    for (unsigned i = 0; i < POOL_TROUBLE_MAX; i++) {
+        const struct world_result *r = world_run(w, &job);
+        assert_failed(r, SCOPE_MAILBOX, "did not answer in time");
+        assert_int_equal(r->counts.fetched, i == 0); /* its answer proves message 1 */
         assert_int_equal(r->counts.quarantined, i + 1 == POOL_TROUBLE_MAX);
         job.marks = r->marks;
     }
-    /* Message 1 ended each time, but nothing that followed proved it (Q21). */
     const struct world_result *r = world_run(w, &job);
     assert_fine(r);
-    assert_int_equal(r->counts.fetched, 2);
+    assert_int_equal(r->counts.fetched, 1);
+    assert_int_equal(r->counts.aside, 1);
     assert_int_equal(world_messages(w, "alice"), 2);
 }
 
@@ -531,6 +562,7 @@ static int setup_epoll(void **state)
         TEST(archives_an_empty_mailbox, setup),                                     \
         TEST(goes_on_behind_a_refused_message, setup),                              \
         TEST(quarantines_a_message_that_breaks_three_sessions, setup),              \
+        TEST(quarantines_a_message_without_an_end, setup),                          \
         TEST(quarantines_an_oversized_message, setup),                              \
         TEST(leaves_at_the_session_limit_and_says_so, setup),                       \
         TEST(leaves_without_quit_when_the_disk_is_full, setup),                     \
