@@ -1,15 +1,26 @@
 #include "daemon/marks.h"
 
+#include "archive/bytes.h"
+#include "archive/files.h"
+
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#define FILE_FIRST_LINE "mailcask marks 1"
+#define FILE_LINE_SIZE (CONFIG_NAME_MAX + 128)
+#define HASH_START 0xcbf29ce484222325u
 
 /* Of a text: FNV-1a, 0 for the empty one. That two texts meet costs a line in a log. */
 typedef uint64_t text_hash;
 
 struct server_marks {
     bool no_capa, window_one;
+    int64_t learnt_s; /* CLOCK_REALTIME, from marks_save() on; 0: since then */
     text_hash said;
 };
 
@@ -22,15 +33,21 @@ struct marks {
     const struct config *config;
     struct server_marks *servers;
     struct account_marks *accounts;
+    bool changed;
 };
+
+static uint64_t hash_byte(uint64_t hash, int byte)
+{
+    return (hash ^ (unsigned char)byte) * 0x100000001b3u;
+}
 
 static text_hash hash_text(const char *text)
 {
     if (text[0] == '\0')
         return 0;
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = HASH_START;
     for (; *text != '\0'; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+        hash = hash_byte(hash, *text);
     return hash | 1;
 }
 
@@ -93,6 +110,7 @@ void marks_adopt(struct marks *m, const struct marks *old)
         if (account != NULL && same_mailbox(account, &now->accounts[i]))
             m->accounts[i] = old->accounts[account - before->accounts];
     }
+    m->changed = old->changed;
 }
 
 static struct server_marks *server_of(const struct marks *m, uint32_t account)
@@ -111,10 +129,16 @@ void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out)
 void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks)
 {
     struct server_marks *server = server_of(m, account);
-    m->accounts[account].mailbox = *marks;
+    struct pool_marks *mailbox = &m->accounts[account].mailbox;
+    const struct pop3_memory *pop3 = &marks->pop3;
+    m->changed |= mailbox->trouble != marks->trouble ||
+                  mailbox->trouble_count != marks->trouble_count ||
+                  mailbox->pop3.blank_from != pop3->blank_from ||
+                  server->no_capa < pop3->no_capa || server->window_one < pop3->window_one;
+    *mailbox = *marks;
     /* Sessions that began before another one learned it know nothing of it. */
-    server->no_capa |= marks->pop3.no_capa;
-    server->window_one |= marks->pop3.window_one;
+    server->no_capa |= pop3->no_capa;
+    server->window_one |= pop3->window_one;
 }
 
 bool marks_account_news(struct marks *m, uint32_t account, const char *text)
@@ -125,4 +149,127 @@ bool marks_account_news(struct marks *m, uint32_t account, const char *text)
 bool marks_server_news(struct marks *m, uint32_t server, const char *text)
 {
     return news(&m->servers[server].said, text);
+}
+
+/* The file: a line for each server and account of which there is something to know, its
+ * name last. */
+
+bool marks_changed(const struct marks *m)
+{
+    return m->changed;
+}
+
+/* Equal for what marks_adopt() takes to be the same server and, with a user, mailbox. */
+static uint64_t identity(const struct config_server *server, const char *user)
+{
+    uint64_t hash = HASH_START;
+    for (const char *at = server->host; *at != '\0'; at++)
+        hash = hash_byte(hash, tolower((unsigned char)*at));
+    hash = hash_byte(hash_byte(hash, server->port >> 8), server->port);
+    hash = hash_byte(hash, server->tls);
+    for (const char *at = user; *at != '\0'; at++)
+        hash = hash_byte(hash, *at);
+    return hash;
+}
+
+static void put_line(struct buffer *out, const char *line)
+{
+    if (out->size + strlen(line) <= MARKS_FILE_MAX)
+        buffer_put(out, line, strlen(line));
+}
+
+static void put_server(struct buffer *out, const struct config_server *server,
+                       const struct server_marks *marks)
+{
+    char line[FILE_LINE_SIZE];
+    (void)snprintf(line, sizeof(line), "server %016" PRIx64 " %" PRId64 " %d %d %s\n",
+                   identity(server, ""), marks->learnt_s, marks->no_capa, marks->window_one,
+                   server->name);
+    put_line(out, line);
+}
+
+static void put_account(struct buffer *out, const struct config_account *account,
+                        const struct pool_marks *marks)
+{
+    char line[FILE_LINE_SIZE];
+    if (marks->trouble == 0 && marks->pop3.login_delay_s == 0 &&
+        marks->pop3.blank_from == 0)
+        return;
+    (void)snprintf(line, sizeof(line),
+                   "account %016" PRIx64 " %016" PRIx64 " %u %" PRIu32 " %" PRIu32 " %s\n",
+                   identity(account->server, account->user), marks->trouble,
+                   marks->trouble_count, marks->pop3.login_delay_s, marks->pop3.blank_from,
+                   account->name);
+    put_line(out, line);
+}
+
+int marks_save(struct marks *m, const char *path, int64_t now_s)
+{
+    struct buffer out = {0};
+    put_line(&out, FILE_FIRST_LINE "\n");
+    for (size_t i = 0; i < m->config->server_count; i++) {
+        struct server_marks *marks = &m->servers[i];
+        if (!marks->no_capa && !marks->window_one)
+            continue;
+        if (marks->learnt_s == 0)
+            marks->learnt_s = now_s;
+        put_server(&out, &m->config->servers[i], marks);
+    }
+    for (size_t i = 0; i < m->config->account_count; i++)
+        put_account(&out, &m->config->accounts[i], &m->accounts[i].mailbox);
+    int err =
+        out.failed ? -ENOMEM : file_replace(&system_files, path, out.data, out.size, 0600);
+    buffer_free(&out);
+    if (err == 0)
+        m->changed = false;
+    return err;
+}
+
+static void take_server(struct marks *m, const char *line, int64_t now_s)
+{
+    uint64_t id = 0;
+    int64_t learnt_s = 0;
+    unsigned no_capa = 0, window_one = 0;
+    int name = 0;
+    if (sscanf(line, "server %" SCNx64 " %" SCNd64 " %u %u %n", &id, &learnt_s, &no_capa,
+               &window_one, &name) != 4 ||
+        learnt_s > now_s || now_s - learnt_s > MARKS_SERVER_KEPT_S)
+        return;
+    const struct config_server *server = config_find_server(m->config, line + name);
+    if (server == NULL || identity(server, "") != id)
+        return;
+    m->servers[server - m->config->servers] = (struct server_marks){
+        .no_capa = no_capa != 0, .window_one = window_one != 0, .learnt_s = learnt_s};
+}
+
+static void take_account(struct marks *m, const char *line)
+{
+    struct pool_marks marks = {.trouble = 0};
+    uint64_t id = 0;
+    int name = 0;
+    if (sscanf(line, "account %" SCNx64 " %" SCNx64 " %u %" SCNu32 " %" SCNu32 " %n", &id,
+               &marks.trouble, &marks.trouble_count, &marks.pop3.login_delay_s,
+               &marks.pop3.blank_from, &name) != 5 ||
+        marks.trouble_count > POOL_TROUBLE_MAX)
+        return;
+    const struct config_account *account = config_find_account(m->config, line + name);
+    if (account != NULL && identity(account->server, account->user) == id)
+        m->accounts[account - m->config->accounts].mailbox = marks;
+}
+
+void marks_load(struct marks *m, const char *path, int64_t now_s)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (file_load(&system_files, path, MARKS_FILE_MAX, &text, &size) != 0)
+        return;
+    /* Cut first: sscanf() looks for the end of what it is given. */
+    char *rest = text;
+    const char *line = strsep(&rest, "\n");
+    bool ours = strcmp(line, FILE_FIRST_LINE) == 0;
+    while (ours && (line = strsep(&rest, "\n")) != NULL) {
+        take_server(m, line, now_s);
+        take_account(m, line);
+    }
+    free(text);
 }

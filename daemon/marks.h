@@ -1,6 +1,7 @@
-/* What is kept in memory of each server and account from one session to the next: what its
- * maildrop taught, and what was said of it last, so that it is not said again. Lost at the
- * end of the process; nothing but politeness depends on it. One thread. */
+/* What is kept of each server and account from one session to the next: what its maildrop
+ * taught (Q21, Q29, Q39, Q50), and what was said of it last, so that it is not said again.
+ * The former may be kept in a small file from one process to the next; losing it costs some
+ * tries. One thread. */
 #ifndef MAILCASK_DAEMON_MARKS_H
 #define MAILCASK_DAEMON_MARKS_H
 
@@ -9,6 +10,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* Limits of the file. What was learnt of a server is doubted after a while: it may be
+ * another one by then. */
+#define MARKS_FILE_MAX ((size_t)64 << 20) /* bytes; more is left out */
+#define MARKS_SERVER_KEPT_S ((int64_t)30 * 24 * 3600)
 
 struct marks;
 
@@ -25,6 +31,17 @@ void marks_adopt(struct marks *m, const struct marks *old);
 void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out);
 /* From its last one. */
 void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks);
+
+/* Whether something was put that marks_save() has not written. */
+bool marks_changed(const struct marks *m);
+
+/* Replace the file by what is known now, see file_replace(). now_s: of CLOCK_REALTIME. 0,
+ * -ENOMEM or why it cannot be written. */
+int marks_save(struct marks *m, const char *path, int64_t now_s);
+
+/* Take in, of what the file knows, what holds as after a reload. A file that is missing or
+ * cannot be read is empty, so is a line that cannot be understood. */
+void marks_load(struct marks *m, const char *path, int64_t now_s);
 
 /* Whether this is another text than the last one of this account, or this server; "" is
  * that all is well, and news only after another text. Remembers it. */

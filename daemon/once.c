@@ -16,12 +16,14 @@
 #define DRAW_INTERVAL_MS 200
 /* Sessions of one account that messages may break in one pass: ten such messages. */
 #define DETOURS_MAX (10 * POOL_TROUBLE_MAX)
+/* Of these in a row, without anything archived: then it is the server, not the messages,
+ * and no more of them are given up for it. */
+#define FRUITLESS_MAX (3 * POOL_TROUBLE_MAX)
 #define NEAR_NAME_MAX 3 /* letters that an account meant may differ by */
 
 struct account_state {
     struct account_tally tally;
-    unsigned detours; /* see go_round() */
-    bool spoilt;      /* a message failed: later sessions do not make that good */
+    unsigned detours, fruitless; /* see go_round() */
 };
 
 struct once {
@@ -89,7 +91,9 @@ static void say_failure(const struct once *o, const struct session_end *end)
 {
     char text[ROUNDS_SENTENCE_SIZE];
     rounds_sentence(&o->rounds, end, text);
-    log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name, text);
+    if (text[0] != '\0')
+        log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name,
+                 text);
 }
 
 /* A message that breaks its session is put aside after POOL_TROUBLE_MAX times. A service
@@ -99,17 +103,21 @@ static void go_round(struct once *o, struct session_end *end)
 {
     struct account_state *state = &o->accounts[end->account];
     struct outcome *outcome = &end->outcome;
-    bool broken = end->marks.trouble != 0 || end->counts.quarantined > 0;
-    if (!end->held || !broken || outcome->scope != SCOPE_MAILBOX ||
-        outcome->retry != RETRY_BACKOFF || state->detours == DETOURS_MAX)
+    const struct pool_counts *counts = &end->counts;
+    if (counts->fetched + counts->deduplicated + counts->healed > 0)
+        state->fruitless = 0;
+    if (!end->broken || outcome->scope != SCOPE_MAILBOX ||
+        outcome->retry != RETRY_BACKOFF || state->detours == DETOURS_MAX ||
+        state->fruitless == FRUITLESS_MAX)
         return;
     state->detours++;
+    state->fruitless++;
     outcome->retry = RETRY_NONE;
     outcome->more = true;
 }
 
 /* The verdict on an account, one line at most, comes with its last session: failures that
- * were tried again do not count, messages that were lost in between do. */
+ * were tried again do not count, messages that were put aside in between do. */
 static void judge(struct once *o, struct session_end *end)
 {
     struct account_state *state = &o->accounts[end->account];

@@ -21,8 +21,10 @@ void tally_add(struct tally *t, struct account_tally *account,
     t->bytes += counts->bytes;
     if (counts->listed == SIZE_UNKNOWN)
         return;
-    if (!account->listed)
+    if (!account->listed) {
         t->known += counts->known;
+        t->aside += counts->aside;
+    }
     t->refused = t->refused - account->refused + counts->refused;
     account->refused = counts->refused;
     account->listed = true;
@@ -106,5 +108,6 @@ void tally_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t)
     add_some(&p, t->healed, "damaged copies replaced");
     add_some(&p, t->refused, "refused by the server");
     add_some(&p, t->quarantined, "quarantined");
+    add_some(&p, t->aside, "quarantined before");
     add_some(&p, t->accounts - t->complete - t->failed, "accounts not tried to the end");
 }

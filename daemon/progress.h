@@ -16,7 +16,8 @@ struct tally {
     uint64_t accounts; /* to be tried */
     uint64_t complete; /* all that was listed is archived */
     uint64_t failed;   /* tried and not complete; the others were not tried to the end */
-    uint64_t fetched, deduplicated, healed, refused, quarantined, known; /* messages */
+    /* Messages. aside: quarantined before. */
+    uint64_t fetched, deduplicated, healed, refused, quarantined, aside, known;
     uint64_t bytes; /* of the bodies received */
 };
 

@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SESSIONS_AT_ONCE_MAX POOL_SESSIONS_DEFAULT
 #define MESSAGES_TEXT_SIZE 256
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
+#define MARKS_SAVE_MS 1000       /* from one save to the next */
 
 /* As many sockets as there can be descriptors, and one in any case. */
 static uint32_t sessions_max(void)
@@ -60,6 +62,40 @@ static void report_note(void *arg, enum archive_note note, const char *text)
              note == NOTE_DAMAGE ? "damage: " : "", text);
 }
 
+static void marks_path(const struct rounds *r, char out[PATH_MAX])
+{
+    (void)snprintf(out, PATH_MAX, "%s/state/marks", r->config->archive_path);
+}
+
+static void load_marks(struct rounds *r)
+{
+    char path[PATH_MAX];
+    if (r->marks_saved_ms != 0)
+        return;
+    marks_path(r, path);
+    marks_load(r->marks, path, (int64_t)time(NULL));
+    r->marks_saved_ms = clock_now_ms();
+}
+
+/* If there is something to save; at_once: although it was done a moment ago. */
+static void save_marks(struct rounds *r, bool at_once)
+{
+    char path[PATH_MAX];
+    uint64_t now_ms = clock_now_ms();
+    if (r->archive == NULL || !marks_changed(r->marks) ||
+        (!at_once && now_ms - r->marks_saved_ms < MARKS_SAVE_MS))
+        return;
+    marks_path(r, path);
+    int err = marks_save(r->marks, path, (int64_t)time(NULL));
+    r->marks_saved_ms = now_ms;
+    if (err != 0 && !r->marks_unsaved)
+        log_line(r->log,
+                 "mailcaskd: %s: %s; what is known of messages that break their session is "
+                 "forgotten when this process ends",
+                 path, error_text(err));
+    r->marks_unsaved = err != 0;
+}
+
 int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 {
     const struct archive_options options = {
@@ -70,6 +106,7 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
         archive_problem(out_text, r->config->archive_path, err);
         return err;
     }
+    load_marks(r);
     err = sessions_open(r->sessions, r->archive, r->config->max_memory_bytes, r->backend);
     if (err != 0) {
         (void)snprintf(out_text, ARCHIVE_PROBLEM_SIZE, "the workers cannot be started: %s",
@@ -94,6 +131,7 @@ int rounds_close(struct rounds *r)
         return 0;
     bool told = sessions_failure(r->sessions) != 0;
     int failure = sessions_close(r->sessions);
+    save_marks(r, true);
     int err = archive_close(r->archive);
     r->archive = NULL;
     if (failure != 0 && !told) {
@@ -147,6 +185,7 @@ static void not_begun(struct rounds *r, uint32_t account, int err)
 void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
+    save_marks(r, false);
     while (sessions_count(r->sessions) < sessions_max() &&
            scheduler_next(r->scheduler, clock_now_ms(), &account)) {
         struct pool_marks marks;
@@ -160,6 +199,8 @@ void rounds_begin(struct rounds *r)
 static int wait_ms(const struct rounds *r, uint64_t max_ms)
 {
     uint64_t ms = max_ms;
+    if (r->archive != NULL && marks_changed(r->marks))
+        ms = ms < MARKS_SAVE_MS ? ms : MARKS_SAVE_MS;
     if (r->archive != NULL && sessions_count(r->sessions) < sessions_max()) {
         uint64_t turn_ms = scheduler_wait_ms(r->scheduler, clock_now_ms());
         ms = turn_ms < ms ? turn_ms : ms;
@@ -184,6 +225,8 @@ bool rounds_take(struct rounds *r, struct session_end *out)
             continue;
         if (out->held)
             marks_put(r->marks, out->account, &out->marks);
+        if (out->aside[0] != '\0')
+            log_line(r->log, "%s: %s", r->config->accounts[out->account].name, out->aside);
         return true;
     }
     return false;
@@ -204,28 +247,19 @@ bool rounds_incomplete(const struct session_end *end)
            end->counts.quarantined > 0;
 }
 
-/* The messages that a session left behind: up to two sentences, or "". */
+/* The messages that the server refused, or "". Those put aside are a line each. */
 static void sentence_of_messages(const struct pool_counts *counts,
                                  char out[MESSAGES_TEXT_SIZE])
 {
     char count[COUNT_TEXT_SIZE];
-    int used = 0;
     out[0] = '\0';
-    if (counts->refused > 0) {
-        count_text(count, counts->refused);
-        used = snprintf(out, MESSAGES_TEXT_SIZE,
-                        "The server refused to give %s of the messages it listed; they are "
-                        "asked for again with every session.",
-                        count);
-    }
-    if (counts->quarantined > 0 && used >= 0) {
-        count_text(count, counts->quarantined);
-        (void)snprintf(
-            out + used, MESSAGES_TEXT_SIZE - (size_t)used,
-            "%sMessages that cannot be archived and were put aside: %s; mailcask "
-            "ledger names them.",
-            used > 0 ? " " : "", count);
-    }
+    if (counts->refused == 0)
+        return;
+    count_text(count, counts->refused);
+    (void)snprintf(out, MESSAGES_TEXT_SIZE,
+                   "The server refused to give %s of the messages it listed; they are "
+                   "asked for again with every session.",
+                   count);
 }
 
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
@@ -235,9 +269,9 @@ void rounds_sentence(const struct rounds *r, const struct session_end *end,
     char where[CONFIG_NAME_MAX + 16] = "", messages[MESSAGES_TEXT_SIZE];
     const char *text = end->outcome.scope != SCOPE_NONE ? end->outcome.text : "";
     out[0] = '\0';
-    if (!rounds_incomplete(end))
-        return;
     sentence_of_messages(&end->counts, messages);
+    if (text[0] == '\0' && messages[0] == '\0')
+        return;
     if (end->held && strstr(text, server->host) == NULL)
         (void)snprintf(where, sizeof(where), "%s:%u: ", server->host, server->port);
     (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s%s%s%s", where, text,

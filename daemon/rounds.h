@@ -24,6 +24,8 @@ struct rounds {
     struct config *config;
     struct scheduler *scheduler;
     struct marks *marks;
+    uint64_t marks_saved_ms; /* 0: not even loaded */
+    bool marks_unsaved;      /* that was said */
     struct archive *archive; /* NULL: closed */
     struct sessions *sessions;
 };
@@ -36,7 +38,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
 void rounds_destroy(struct rounds *r);
 
 /* Open the archive, which recovers it and logs what was found, and start the workers. 0; or
- * an error, and out_text is the sentence for it. */
+ * an error, and out_text is the sentence for it. -ENOSPC once there was no room, until
+ * there is plenty: see rounds_room(). */
 int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
 
 /* End every session, then seal and close the archive. The ends are there to be taken. 0, or
@@ -61,7 +64,7 @@ void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_m
 
 /* A session that has ended, to be given to rounds_settle() before anything else is asked of
  * r. out->account is an index in r->config, never SESSIONS_NOBODY. False if there is none
- * now. */
+ * now. A message that was put aside is logged. */
 bool rounds_take(struct rounds *r, struct session_end *out);
 
 /* The account's next turn follows from this outcome, which may be changed before. */
@@ -71,8 +74,8 @@ void rounds_settle(struct rounds *r, const struct session_end *end);
  * refused by the server, or put aside. */
 bool rounds_incomplete(const struct session_end *end);
 
-/* Why, in a sentence that names the server, for behind "ACCOUNT: "; "" if it is complete.
- */
+/* Why, in a sentence that names the server, for behind "ACCOUNT: "; "" if nothing failed
+ * and nothing was refused: of messages that were put aside rounds_take() has told. */
 #define ROUNDS_SENTENCE_SIZE (OUTCOME_TEXT_SIZE + CONFIG_NAME_MAX + 320)
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
                      char out[ROUNDS_SENTENCE_SIZE]);

@@ -167,6 +167,15 @@ void sessions_destroy(struct sessions *s)
     free(s);
 }
 
+/* marks: as they were before. */
+static bool broken_by_message(const struct pool_result *result,
+                              const struct pool_marks *marks)
+{
+    bool tried = result->marks.trouble != marks->trouble ||
+                 result->marks.trouble_count != marks->trouble_count;
+    return result->counts.quarantined > 0 || (result->marks.trouble != 0 && tried);
+}
+
 /* From a worker's thread. */
 static void pool_done(void *arg, const struct pool_result *result)
 {
@@ -178,7 +187,9 @@ static void pool_done(void *arg, const struct pool_result *result)
     end->held = true;
     end->connected = result->address[0] != '\0';
     end->counts = result->counts;
+    end->broken = broken_by_message(result, &end->marks);
     end->marks = result->marks;
+    (void)snprintf(end->aside, sizeof(end->aside), "%s", result->aside);
     deliver(session, STAGE_ENDED);
 }
 

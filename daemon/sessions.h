@@ -22,9 +22,11 @@ struct session_end {
     struct outcome outcome;
     bool stopped; /* by sessions_close() */
     bool held;    /* the pool had it: marks are to be kept */
+    bool broken;  /* by one of its messages, which counts against that message */
     bool connected;
     struct pool_counts counts;
     struct pool_marks marks;
+    char aside[POOL_ASIDE_SIZE]; /* as in struct pool_result */
 };
 
 /* 0, -ENOMEM or -errno. */

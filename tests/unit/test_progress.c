@@ -53,10 +53,11 @@ static void the_summary_names_what_there_is(void **state)
                                .deduplicated = 4,
                                .healed = 5,
                                .refused = 6,
-                               .quarantined = 7},
+                               .quarantined = 7,
+                               .aside = 8},
                "2 of 9 accounts complete, 0 messages archived (0 B), 0 known, "
                "4 known by content, 5 damaged copies replaced, 6 refused by the server, "
-               "7 quarantined, 4 accounts not tried to the end");
+               "7 quarantined, 8 quarantined before, 4 accounts not tried to the end");
 }
 
 static void the_largest_summary_fits(void **state)
@@ -84,10 +85,11 @@ static void sessions_of_one_account_add_up(void **state)
                                       .deduplicated = 1,
                                       .healed = 2,
                                       .quarantined = 4,
+                                      .aside = 5,
                                       .bytes = 10};
     /* It lists again what the first has fetched, and asks again for what was refused. */
     const struct pool_counts second = {
-        .listed = 510, .known = 503, .fetched = 6, .refused = 1, .bytes = 1};
+        .listed = 510, .known = 503, .fetched = 6, .refused = 1, .aside = 9, .bytes = 1};
     tally_add(&t, &account, &failed);
     tally_add(&t, &account, &first);
     tally_add(&t, &account, &second);
@@ -99,6 +101,7 @@ static void sessions_of_one_account_add_up(void **state)
     assert_int_equal(t.deduplicated, 1);
     assert_int_equal(t.healed, 2);
     assert_int_equal(t.quarantined, 4);
+    assert_int_equal(t.aside, 5);
 
     assert_int_equal(account.refused, 1);
     assert_int_equal(account.quarantined, 4);
