@@ -17,6 +17,7 @@
 #define MESSAGES_TEXT_SIZE 256
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
 #define MARKS_SAVE_MS 1000       /* from one save to the next */
+#define SPACE_LOOK_MS 1000
 
 /* As many sockets as there can be descriptors, and one in any case. */
 static uint32_t sessions_max(void)
@@ -96,8 +97,26 @@ static void save_marks(struct rounds *r, bool at_once)
     r->marks_unsaved = err != 0;
 }
 
+bool rounds_room(struct rounds *r)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (r->space_looked_ms == 0 || now_ms - r->space_looked_ms >= SPACE_LOOK_MS) {
+        space_look(&r->space, r->config->archive_path);
+        r->space_looked_ms = now_ms;
+    }
+    return !r->space.low;
+}
+
+static int no_room(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
+{
+    space_problem(&r->space, r->config->archive_path, out_text, ARCHIVE_PROBLEM_SIZE);
+    return -ENOSPC;
+}
+
 int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 {
+    if (r->space.low && !rounds_room(r))
+        return no_room(r, out_text);
     const struct archive_options options = {
         .mode = ARCHIVE_WRITE, .report = report_note, .report_arg = r};
     int err = archive_open(r->config->archive_path, &options, &r->archive);
@@ -116,11 +135,17 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
     return err;
 }
 
-int rounds_failure(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
+int rounds_failure(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 {
     int err = sessions_failure(r->sessions);
-    if (err != 0)
-        archive_problem(out_text, r->config->archive_path, err);
+    if (err == 0)
+        return rounds_room(r) ? 0 : no_room(r, out_text);
+    /* It was filled quicker than we looked: no new try before there is plenty. */
+    if (err == -ENOSPC) {
+        r->space.low = true;
+        r->space_looked_ms = 0;
+    }
+    archive_problem(out_text, r->config->archive_path, err);
     return err;
 }
 
@@ -186,6 +211,8 @@ void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
     save_marks(r, false);
+    if (!rounds_room(r))
+        return;
     while (sessions_count(r->sessions) < sessions_max() &&
            scheduler_next(r->scheduler, clock_now_ms(), &account)) {
         struct pool_marks marks;
@@ -201,6 +228,8 @@ static int wait_ms(const struct rounds *r, uint64_t max_ms)
     uint64_t ms = max_ms;
     if (r->archive != NULL && marks_changed(r->marks))
         ms = ms < MARKS_SAVE_MS ? ms : MARKS_SAVE_MS;
+    if (r->archive != NULL && sessions_count(r->sessions) > 0)
+        ms = ms < SPACE_LOOK_MS ? ms : SPACE_LOOK_MS;
     if (r->archive != NULL && sessions_count(r->sessions) < sessions_max()) {
         uint64_t turn_ms = scheduler_wait_ms(r->scheduler, clock_now_ms());
         ms = turn_ms < ms ? turn_ms : ms;

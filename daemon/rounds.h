@@ -11,6 +11,7 @@
 #include "daemon/scheduler.h"
 #include "daemon/sessions.h"
 #include "daemon/signals.h"
+#include "daemon/space.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,8 @@ struct rounds {
     bool marks_unsaved;      /* that was said */
     struct archive *archive; /* NULL: closed */
     struct sessions *sessions;
+    struct space space;
+    uint64_t space_looked_ms;
 };
 
 /* config: taken over if 0 is returned. selected: as scheduler_new(). log: borrowed. The
@@ -48,14 +51,17 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
 int rounds_close(struct rounds *r);
 
 /* Why nothing more can be archived until rounds_close() and rounds_open(): an error, and
- * out_text is the sentence for it; or 0. */
-int rounds_failure(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
+ * out_text is the sentence for it; or 0. -ENOSPC already when little room is left. */
+int rounds_failure(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
+
+/* False: there was no room when last looked at, which is at most a second ago. */
+bool rounds_room(struct rounds *r);
 
 /* Replace the configuration, with all that goes on going on: 0, and config is taken over;
  * or -ENOMEM and nothing has changed. */
 int rounds_reload(struct rounds *r, struct config *config);
 
-/* Begin every session whose turn it is. */
+/* Begin every session whose turn it is; none while there is no room. */
 void rounds_begin(struct rounds *r);
 
 /* Wait until a session ends, a signal comes, it is an account's turn, or max_ms have

@@ -13,16 +13,16 @@
 
 #define PAUSE_FIRST_MS 30000 /* after the archive has failed; doubles to: */
 #define PAUSE_MAX_MS 300000
-#define PAUSE_FORGOTTEN_MS                                        \
-    900000 /* after so long without a failure the first one again \
-            */
+#define ROOM_LOOK_MS 1000 /* while the disk is full */
+/* After so long without a failure the first one again. */
+#define PAUSE_FORGOTTEN_MS 900000
 
 struct service {
     const struct service_config *how;
     struct rounds rounds;
     uint64_t opened_ms; /* when the archive was opened last */
     uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
-    char problem[ARCHIVE_PROBLEM_SIZE]; /* why it could not be opened, as said last */
+    char problem[ARCHIVE_PROBLEM_SIZE]; /* why it is not open, as said last */
 };
 
 static void say_fetched(const struct service *v, const struct session_end *end)
@@ -119,7 +119,8 @@ static void wait_for_events(struct service *v, uint64_t max_ms)
     }
 }
 
-/* The archive is closed: wait a while, longer each time. */
+/* The archive is closed: wait a while, longer each time; until there is room, if that is
+ * what was missing. */
 static void wait_a_while(struct service *v)
 {
     if (v->pause_ms == 0 || clock_now_ms() - v->opened_ms > PAUSE_FORGOTTEN_MS)
@@ -129,8 +130,11 @@ static void wait_a_while(struct service *v)
     uint64_t until_ms = clock_now_ms() + v->pause_ms;
     for (uint64_t now_ms = clock_now_ms(); now_ms < until_ms && !v->how->signals->stop;
          now_ms = clock_now_ms()) {
-        wait_for_events(v, until_ms - now_ms);
+        bool full = !rounds_room(&v->rounds);
+        wait_for_events(v, full ? ROOM_LOOK_MS : until_ms - now_ms);
         take_ends(v, true); /* of passwords that were still being read */
+        if (full && rounds_room(&v->rounds))
+            return;
     }
 }
 
@@ -138,7 +142,6 @@ static void wait_a_while(struct service *v)
 static void reopen(struct service *v)
 {
     char text[ARCHIVE_PROBLEM_SIZE];
-    v->problem[0] = '\0';
     while (!v->how->signals->stop) {
         wait_a_while(v);
         if (v->how->signals->stop)
@@ -160,7 +163,8 @@ static void run(struct service *v)
     char problem[ARCHIVE_PROBLEM_SIZE];
     while (!v->how->signals->stop) {
         rounds_begin(&v->rounds);
-        wait_for_events(v, ROUNDS_FOREVER);
+        if (rounds_room(&v->rounds))
+            wait_for_events(v, ROUNDS_FOREVER);
         bool failed = rounds_failure(&v->rounds, problem) != 0;
         take_ends(v, failed);
         if (!failed)
@@ -169,6 +173,7 @@ static void run(struct service *v)
                  "mailcaskd: %s; fetching stops, and goes on when the archive can be "
                  "written again",
                  problem);
+        memcpy(v->problem, problem, sizeof(v->problem));
         (void)rounds_close(&v->rounds);
         take_ends(v, true);
         reopen(v);
