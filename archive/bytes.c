@@ -7,6 +7,8 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size)
 {
     if (b->failed)
         return NULL;
+    if (size == 0)
+        size = 1; /* never NULL for want of need */
     if (size > b->capacity - b->size) {
         size_t capacity = b->capacity < 128 ? 256 : b->capacity * 2;
         if (capacity < b->size + size)

@@ -53,14 +53,14 @@ void record_destroy(struct record *r)
     free(r);
 }
 
-static int compress_meta(struct record *r, struct codec *codec)
+static int compress_meta(struct record *r, struct codec *codec, int level)
 {
     size_t size = 0;
     buffer_clear(&r->stored_meta);
     uint8_t *to = buffer_reserve(&r->stored_meta, codec_bound(r->meta.size));
     if (to == NULL)
         return -ENOMEM;
-    int err = codec_compress(codec, CODEC_LEVEL_FETCH, r->meta.data, r->meta.size, to,
+    int err = codec_compress(codec, level, r->meta.data, r->meta.size, to,
                              r->stored_meta.capacity, &size);
     if (err != 0)
         return err;
@@ -80,12 +80,17 @@ struct span record_stored_meta(const struct record *r)
 
 int record_prepare(struct record *r, struct codec *codec)
 {
+    return record_prepare_at(r, codec, CODEC_LEVEL_FETCH);
+}
+
+int record_prepare_at(struct record *r, struct codec *codec, int level)
+{
     if (r->meta.failed)
         return -ENOMEM;
     if (r->meta.size > META_RAW_MAX || r->header.body_size > BODY_STORED_MAX)
         return ERR_TOO_LARGE;
     if (codec != NULL && r->meta.size >= META_COMPRESS_MIN) {
-        int err = compress_meta(r, codec);
+        int err = compress_meta(r, codec, level);
         if (err != 0)
             return err;
     }

@@ -40,6 +40,7 @@ void record_destroy(struct record *r);
  * be called once meta and body are complete. 0; -ENOMEM if a put to the meta ran out of
  * memory; ERR_TOO_LARGE; ERR_COMPRESSION. codec may be NULL: no compression. */
 int record_prepare(struct record *r, struct codec *codec);
+int record_prepare_at(struct record *r, struct codec *codec, int level);
 
 /* The meta as it is stored. */
 struct span record_stored_meta(const struct record *r);

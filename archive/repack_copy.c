@@ -96,7 +96,7 @@ static int move_view(struct repack *r)
     buffer_put(&copy->meta, r->view.meta.data, r->view.meta.size);
     int err = fill_body(r, copy, span_of(r->view.body.data, r->view.body.size));
     if (err == 0)
-        err = record_prepare(copy, r->archive->codec);
+        err = record_prepare_at(copy, r->archive->codec, CODEC_LEVEL_REPACK);
     if (err == 0)
         return store_move(r->archive, copy);
     record_destroy(copy);
@@ -142,7 +142,7 @@ int repack_flush_pack(struct repack *r)
     record->meta = r->pack;
     r->pack = (struct buffer){0};
     r->pack_lsn = 0;
-    int err = record_prepare(record, r->archive->codec);
+    int err = record_prepare_at(record, r->archive->codec, CODEC_LEVEL_REPACK);
     if (err == 0)
         return store_move(r->archive, record);
     record_destroy(record);
@@ -252,7 +252,7 @@ static int emit_block(struct gathering *g)
     block_meta_begin(&g->block, &g->meta);
     int err = fill_body(g->repack, record, span_of(g->raw.data, g->raw.size));
     if (err == 0)
-        err = record_prepare(record, g->repack->archive->codec);
+        err = record_prepare_at(record, g->repack->archive->codec, CODEC_LEVEL_REPACK);
     if (err != 0) {
         record_destroy(record);
         return err;
@@ -340,7 +340,7 @@ static int move_stream(struct gathering *g, const struct message_meta *m,
     block_meta_add(&w, m);
     block_meta_end(&w, g->highest);
     end->header.lsn = row->lsn;
-    err = record_prepare(end, r->archive->codec);
+    err = record_prepare_at(end, r->archive->codec, CODEC_LEVEL_REPACK);
     if (err == 0)
         return store_move(r->archive, end);
     record_destroy(end);
