@@ -63,11 +63,12 @@ LIBS      := $(BUILD)/libdaemon.a $(BUILD)/libworkers.a $(BUILD)/libarchive.a
 UNIT_BINS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT))
 HELP_BINS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/%,$(HELPERS))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCHES))
+REPLAY_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZERS))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
 PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 
-.PHONY: all deps deps-test deps-demo deps-lint test demo bench check-asan check-tsan \
+.PHONY: bench-programs all deps deps-test deps-demo deps-lint test demo bench check-asan check-tsan \
         fuzz lint fmt install clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
@@ -77,7 +78,8 @@ all: ## build mailcask and mailcaskd (installs nothing)
 	$(Q)$(MAKE) --no-print-directory programs
 
 programs: $(PROGRAMS)
-test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(HELP_BINS)
+bench-programs: $(BENCH_BINS)
+test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(REPLAY_BINS) $(HELP_BINS)
 
 $(BUILD)/obj/%.o: %.c
 	$(say) CC $<
@@ -112,6 +114,12 @@ $(UNIT_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtestsupp
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_TOOLS)
 
+# Each fuzz target with its seeds, as a test.
+$(REPLAY_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(BUILD)/libtools.a $(LIBS)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON) $(LIBS_TOOLS)
+
 $(HELP_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/helpers/%.o $(LIBS)
 	$(say) LD $@
 	@mkdir -p $(@D)
@@ -133,10 +141,10 @@ deps-lint:
 
 test: deps-test ## install what is missing, build, run every test
 	$(Q)$(MAKE) --no-print-directory test-programs
-	$(Q)BUILD=$(BUILD) prove -j2 --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS)) $(sort $(E2E))
+	$(Q)BUILD=$(BUILD) prove -j2 --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(REPLAY_BINS)) $(sort $(E2E))
 
 unit: test-programs ## run the unit tests only
-	$(Q)BUILD=$(BUILD) prove -j2 $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS))
+	$(Q)BUILD=$(BUILD) prove -j2 $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(REPLAY_BINS))
 
 demo: deps-demo ## install what is missing, build, archive and restore some mail
 	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(BUILD)/tests/mailgen
@@ -151,11 +159,16 @@ check-tsan: deps-test ## the threaded tests under ThreadSanitizer
 	$(Q)BUILD=$(BUILD)/tsan tests/check-tsan
 
 FUZZ_SECONDS ?= 60
-$(FUZZ_BINS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(ARCHIVE) $(WORKERS) $(DAEMON_LIB)
-	$(say) FUZZ $@
+FUZZ_SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+$(BUILD)/fuzz/obj/%.o: %.c
+	$(say) CC $@
 	@mkdir -p $(@D)
-	$(Q)clang -std=c17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(CPPFLAGS) \
-	    $(PKG_CFLAGS) -pthread -o $@ $^ $(LIBS_DAEMON)
+	$(Q)clang -std=c17 -O1 -g $(FUZZ_SAN) $(CPPFLAGS) $(PKG_CFLAGS) -pthread -MMD -MP -c $< -o $@
+
+$(BUILD)/fuzz/lib.a: $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(ARCHIVE) $(WORKERS) $(DAEMON_LIB) $(TOOLS_LIB))
+$(FUZZ_BINS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/lib.a
+	$(say) FUZZ $@
+	$(Q)clang -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS_DAEMON) $(LIBS_TOOLS)
 
 fuzz: deps-lint ## run each fuzzer for FUZZ_SECONDS (60)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_BINS)
@@ -168,8 +181,8 @@ bench: deps-test ## the benchmarks, a table
 SOURCES := $(wildcard archive/*.[ch] workers/*.[ch] daemon/*.[ch] tools/*.[ch] tests/*/*.[ch] bench/*.[ch])
 lint: deps-lint deps-test ## format, both compilers with -Werror, clang-tidy, the rooms' includes
 	$(Q)tests/lint $(SOURCES)
-	$(Q)$(MAKE) --no-print-directory test-programs $(BENCH_BINS) WERROR=1 CC=gcc BUILD=$(BUILD)/lint-gcc
-	$(Q)$(MAKE) --no-print-directory test-programs $(BENCH_BINS) WERROR=1 CC=clang BUILD=$(BUILD)/lint-clang
+	$(Q)$(MAKE) --no-print-directory test-programs bench-programs WERROR=1 CC=gcc BUILD=$(BUILD)/lint-gcc
+	$(Q)$(MAKE) --no-print-directory test-programs bench-programs WERROR=1 CC=clang BUILD=$(BUILD)/lint-clang
 
 fmt: ## format the sources in place
 	clang-format -i $(SOURCES)
@@ -185,4 +198,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

@@ -7,9 +7,7 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size)
 {
     if (b->failed)
         return NULL;
-    if (size == 0)
-        size = 1; /* never NULL for want of need */
-    if (size > b->capacity - b->size) {
+    if (b->data == NULL || size > b->capacity - b->size) {
         size_t capacity = b->capacity < 128 ? 256 : b->capacity * 2;
         if (capacity < b->size + size)
             capacity = b->size + size;
@@ -26,8 +24,8 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size)
 
 void buffer_put(struct buffer *b, const void *data, size_t size)
 {
-    uint8_t *to = buffer_reserve(b, size);
-    if (to != NULL && size > 0) {
+    uint8_t *to = size > 0 ? buffer_reserve(b, size) : NULL;
+    if (to != NULL) {
         memcpy(to, data, size);
         b->size += size;
     }

@@ -73,7 +73,7 @@ struct cursor {
 static inline struct cursor cursor_over(const void *data, size_t size)
 {
     const uint8_t *at = data;
-    return (struct cursor){.at = at, .end = at + size, .bad = false};
+    return (struct cursor){.at = at, .end = size == 0 ? at : at + size, .bad = false};
 }
 
 static inline size_t cursor_left(const struct cursor *c)

@@ -317,3 +317,68 @@ void index_apply(struct index_txn *t, const struct record_header *h, struct span
     else
         apply_one(t, h, raw_meta, place, 0);
 }
+
+static int check_messages(struct span raw_meta)
+{
+    struct block_meta_reader reader;
+    struct message_meta m;
+    int err = block_meta_open(&reader, raw_meta);
+    while (err == 0)
+        err = block_meta_next(&reader, &m);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+static int check_pack(struct span rest)
+{
+    struct packed_record r;
+    int err;
+    while ((err = packed_record_next(&rest, &r)) == 0) {
+        const struct record_header h = {.type = r.type};
+        err = index_check(&h, r.meta);
+        if (err != 0)
+            return err;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int index_check(const struct record_header *h, struct span raw_meta)
+{
+    union {
+        struct account_meta account;
+        struct source_meta source;
+        struct chunk_meta chunk;
+        struct seen_meta seen;
+        struct session_meta session;
+        struct quarantine_meta quarantine;
+        struct lost_meta lost;
+    } m;
+    const uint8_t *sha256 = NULL;
+    size_t count = 0;
+    switch (h->type) {
+    case RECORD_ACCOUNT:
+        return account_meta_decode(raw_meta, &m.account);
+    case RECORD_SOURCE:
+        return source_meta_decode(raw_meta, &m.source);
+    case RECORD_BLOCK:
+    case RECORD_END:
+        return check_messages(raw_meta);
+    case RECORD_PART:
+        return part_meta_decode(raw_meta, &sha256);
+    case RECORD_CHUNK:
+        return chunk_meta_decode(raw_meta, &m.chunk);
+    case RECORD_SEEN:
+        return seen_meta_decode(raw_meta, &m.seen);
+    case RECORD_SESSION:
+        return session_meta_decode(raw_meta, &m.session);
+    case RECORD_QUARANTINE:
+        return quarantine_meta_decode(raw_meta, &m.quarantine);
+    case RECORD_LOST:
+        return lost_meta_decode(raw_meta, &m.lost);
+    case RECORD_SUPERSEDES:
+        return superseded_count(raw_meta, &count);
+    case RECORD_PACK:
+        return check_pack(raw_meta);
+    default:
+        return 0;
+    }
+}

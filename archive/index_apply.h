@@ -11,4 +11,8 @@
 void index_apply(struct index_txn *t, const struct record_header *h, struct span raw_meta,
                  const struct place *place);
 
+/* Can the meta be applied? 0 or ERR_DAMAGED. For records read from a disk whose checksums
+ * hold. */
+int index_check(const struct record_header *h, struct span raw_meta);
+
 #endif

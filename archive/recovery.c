@@ -120,6 +120,9 @@ static int run_end(struct recovery *r, struct segment_file *f, uint64_t offset,
         int err = segment_read(f, offset, limit, r->a->codec, &r->view);
         if (err == 0)
             err = segment_read_body(f, &r->view, NULL);
+        if (err == 0)
+            err =
+                index_check(&r->view.header, span_of(r->view.meta.data, r->view.meta.size));
         if (err == ERR_DAMAGED || err == ERR_VERSION || r->view.header.type == RECORD_SEAL)
             break;
         if (err != 0)
@@ -157,7 +160,11 @@ struct take_arg {
 static int take_durable(struct recovery *r, struct segment_file *f, void *arg)
 {
     const struct take_arg *take = arg;
-    int err = 0;
+    int err = index_check(&r->view.header, span_of(r->view.meta.data, r->view.meta.size));
+    if (err != 0) { /* no writer of ours: told, and passed over */
+        damage(r, f->header.id, r->view.offset, "a record that says nothing sensible");
+        return 0;
+    }
     if (take->seal != NULL)
         err = seal_add(take->seal, r->view.offset, &r->view.header,
                        span_of(r->view.head.data, record_header_size(&r->view.header) +

@@ -13,8 +13,15 @@ bool verify_found_damage(const struct verify_summary *s)
     return s->structure > 0 || s->messages_hurt > 0 || s->index_differences > 0;
 }
 
+/* Numbers are given out one by one: what is beyond comes from no writer of ours. */
+#define ACCOUNT_NUMBER_MAX (1u << 24)
+/* An account's highest number may be so far beyond the last message met. */
+#define MISSING_AT_END_MAX (1u << 20)
+
 struct checked_account *verify_account(struct verifier *v, uint32_t number)
 {
+    if (number > ACCOUNT_NUMBER_MAX)
+        return NULL;
     if (number >= v->accounts_count) {
         size_t count = v->accounts_count == 0 ? 64 : v->accounts_count;
         while (count <= number)
@@ -245,6 +252,10 @@ static void settle_account(struct verifier *v, uint32_t number, struct buffer *d
             row.highest < account->highest + SEGMENT_SIZE_MAX)
             account->highest = row.highest;
         index_reset(v->txn);
+    }
+    if (account->highest > account->valid.size * 8 + MISSING_AT_END_MAX) {
+        verify_structure(v, 0, 0, "an account's highest number is far beyond its messages");
+        account->highest = account->valid.size * 8;
     }
     for (uint64_t n = 1; n <= account->highest; n++) {
         if (!verify_bit(&account->valid, n))

@@ -233,7 +233,7 @@ static void check_messages(struct segment_check *c, bool body_sound)
     uint32_t number = v->view.header.account;
     int err = block_meta_open(&metas, span_of(v->view.meta.data, v->view.meta.size));
     struct checked_account *account = verify_account(v, number);
-    if (account != NULL && metas.highest > account->highest)
+    if (err == 0 && account != NULL && metas.highest > account->highest)
         account->highest = metas.highest;
     while (err == 0 && v->err == 0 && (err = block_meta_next(&metas, &m)) == 0)
         check_message(c, &m, metas.next - 1, body_sound);
@@ -468,6 +468,9 @@ static int find_limit(struct segment_check *c, const struct segment_row *row)
                  memcmp(row->hash, c->trailer.hash, SHA256_SIZE) != 0)
             verify_index_differs(v, 0, 0, c->file->header.id, 0,
                                  "the index knows another seal of this segment");
+    } else if (row == NULL && !c->sealed &&
+               c->file->header.id < v->archive->cask.highest_segment) {
+        verify_structure(v, c->file->header.id, 0, "not sealed, or its trailer is damaged");
     } else if (row != NULL) {
         c->sealed = false; /* sealed since the snapshot, or awaiting recovery */
         c->limit = row->indexed;

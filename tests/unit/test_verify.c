@@ -369,6 +369,10 @@ static void verify_works_without_an_index(void **state)
     s = fixture_verify(f, false);
     assert_int_equal(s.messages_hurt, MESSAGES);
     assert_non_null(strstr(f->notes, "a@x/17 ")); /* by its name */
+    flip(path, st.st_size / 2, 0);
+    flip(path, st.st_size - 40, 0); /* the trailer of a segment that is not the newest */
+    s = fixture_verify(f, false);
+    assert_true(verify_found_damage(&s));
 }
 
 /* Damage that the operator has acknowledged is told, but no longer fails the check. */
