@@ -17,7 +17,7 @@
 #define MESSAGES_TEXT_SIZE 256
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
 #define MARKS_SAVE_MS 1000       /* from one save to the next */
-#define SPACE_LOOK_MS 1000
+#define SPACE_LOOK_MS 250
 
 /* As many sockets as there can be descriptors, and one in any case. */
 static uint32_t sessions_max(void)

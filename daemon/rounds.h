@@ -54,7 +54,7 @@ int rounds_close(struct rounds *r);
  * out_text is the sentence for it; or 0. -ENOSPC already when little room is left. */
 int rounds_failure(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE]);
 
-/* False: there was no room when last looked at, which is at most a second ago. */
+/* False: there was no room when last looked at, which is a moment ago. */
 bool rounds_room(struct rounds *r);
 
 /* Replace the configuration, with all that goes on going on: 0, and config is taken over;
