@@ -38,6 +38,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 IN_CI = os.environ.get("CI") == "true"
+# Time limits are for the plain build; sanitizers make everything slower.
+SANITIZED = re.search("asan|tsan", os.environ.get("BUILD", "")) is not None
+TIME_SCALE = 10 if SANITIZED else 1
 START_SECONDS = 20
 STOP_SECONDS = 10
 RUN_SECONDS = 120
@@ -147,6 +150,7 @@ def write_files(folder, messages):
 
 def wait_for(condition, seconds=START_SECONDS, what="condition"):
     """Poll until condition() is true and return its value; TimeoutError otherwise."""
+    seconds *= TIME_SCALE
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -167,7 +171,7 @@ def run(arguments, timeout=RUN_SECONDS, env=None, cwd=None, stdin=None):
                              subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              cwd=cwd, env={**os.environ, **(env or {})})
     try:
-        out, err = child.communicate(stdin, timeout=timeout)
+        out, err = child.communicate(stdin, timeout=timeout * TIME_SCALE)
         status = child.returncode
     except subprocess.TimeoutExpired:
         child.kill()
@@ -229,7 +233,7 @@ class Server:
         if self.child.poll() is None:
             self.child.send_signal(how)
             try:
-                self.child.wait(STOP_SECONDS)
+                self.child.wait(STOP_SECONDS * TIME_SCALE)
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()
@@ -345,11 +349,12 @@ class Pop3d(Server):
 
 
 def memory_kib(pid, field="VmRSS"):
-    """Memory of a process; field VmHWM is its peak."""
-    for line in open(f"/proc/{pid}/status"):
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise KeyError(field)
+    """Memory of a process; field VmHWM is its peak. 0 once it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in open(f"/proc/{pid}/status"):
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+    return 0
 
 
 # ---- Dovecot -----------------------------------------------------------------------------------
@@ -557,7 +562,7 @@ class Pop3Client:
 
     def __init__(self, port, ca=None, tls="implicit", host="127.0.0.1", timeout=60, max_tls=None):
         self.host, self.ca, self.max_tls, self.pending = host, ca, max_tls, bytearray()
-        self.socket = socket.create_connection((host, port), timeout)
+        self.socket = socket.create_connection((host, port), timeout * TIME_SCALE)
         if tls == "implicit":
             self.start_tls()
         self.greeting = self.line()

@@ -11,7 +11,6 @@ from harness import *
 
 GIANT = int(os.environ.get("GIANT", str(1 << 30)))
 ANON_LIMIT_KIB = 96 * 1024
-SANITIZED = "asan" in str(BUILD) or "tsan" in str(BUILD)
 
 
 def threads(pid):
@@ -87,7 +86,7 @@ def a_giant_message():
     back = max(to.rglob("*.eml"), key=lambda f: f.stat().st_size)
     ok(file_hash(back) == file_hash(largest), "exact")
     if SANITIZED:
-        skip("memory", "measured without sanitizers only")
+        diag("memory is not measured: a sanitizer takes its own")
     else:
         ok(peak["in"] <= ANON_LIMIT_KIB, f"with {peak['in'] // 1024} MiB of anonymous memory in")
         ok(peak["out"] <= ANON_LIMIT_KIB, f"and {peak['out'] // 1024} MiB out")

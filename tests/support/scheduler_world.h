@@ -23,7 +23,7 @@ struct world {
     struct config config;
     struct config_server servers[SERVERS_MAX];
     struct config_account accounts[ACCOUNTS_MAX];
-    char names[ACCOUNTS_MAX][16];
+    char names[ACCOUNTS_MAX][24];
     struct scheduler *s;
 };
 
