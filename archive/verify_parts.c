@@ -51,6 +51,25 @@ void verify_defer(struct verifier *v, const struct place *place,
         *chunks = (struct buffer){0};
 }
 
+/* Does the index lead to a damaged copy? That is the one which is read, whatever others
+ * there are. */
+static bool leads_to_damage(struct verifier *v, const uint8_t *sha256)
+{
+    struct part_row row;
+    struct bad_record bad;
+    if (v->bad.size == 0 || v->txn == NULL || index_renew(v->txn) != 0)
+        return false;
+    int err = row_get_part(v->txn, sha256, &row);
+    index_reset(v->txn);
+    for (size_t i = 0; err == 0 && i < v->bad.size; i += sizeof(bad)) {
+        memcpy(&bad, v->bad.data + i, sizeof(bad));
+        if (bad.segment == row.place.segment &&
+            (bad.offset == 0 || bad.offset == row.place.offset))
+            return true;
+    }
+    return false;
+}
+
 /* Every part that the message names is there, sound and as long as it should be? Those that
  * are not join the list of damaged parts. */
 static bool parts_sound(struct verifier *v, struct span runs)
@@ -61,7 +80,8 @@ static bool parts_sound(struct verifier *v, struct span runs)
         for (uint64_t i = 0; i < run_part_count(&run.run); i++) {
             const uint8_t *sha256 = run.parts + i * SHA256_SIZE;
             const struct seen_part *part = find_part(v, sha256);
-            if (part != NULL && part->sound && part->size == run_part_size(&run.run, i))
+            if (part != NULL && part->sound && part->size == run_part_size(&run.run, i) &&
+                !leads_to_damage(v, sha256))
                 continue;
             sound = false;
             verify_damaged_part(v, sha256);

@@ -184,7 +184,9 @@ static void assert_all_sound(struct world *w)
 
 enum spot { IN_HEADER, IN_META, IN_BODY };
 
-static void hurt_part(struct fixture *f, unsigned picture, size_t part, enum spot spot)
+/* The newest copy. Returns it, its offset that of the bit, to be flipped back. */
+static struct seen_record hurt_part(struct fixture *f, unsigned picture, size_t part,
+                                    enum spot spot)
 {
     uint8_t sha256[SHA256_SIZE];
     attachment_part(&pictures[picture], part, sha256);
@@ -195,6 +197,8 @@ static void hurt_part(struct fixture *f, unsigned picture, size_t part, enum spo
     if (spot == IN_BODY)
         at += r.header.meta_size + r.header.body_size / 2;
     segment_flip(f, r.place.segment, at, 3);
+    r.place.offset = at;
+    return r;
 }
 
 /* Hurt, found, and healed by fetching a single message again. */
@@ -283,6 +287,28 @@ static void a_part_just_stored_heals_too(void **state)
     assert_hurt(w, 0);
     struct intake *in = fixture_intake(f, names[0]);
     assert_true(take(w, in, 0, 0));
+    fixture_finish(f, in);
+    assert_all_sound(w);
+}
+
+/* A copy that came back to life (from a backup, say) is not the one that is read. */
+static void a_sound_older_copy_hides_no_damage(void **state)
+{
+    struct world *w = *state;
+    struct fixture *f = &w->fixture;
+    fixture_open(f, ARCHIVE_WRITE);
+    struct seen_record first = hurt_part(f, 0, 0, IN_BODY);
+    assert_hurt(w, 0);
+    struct intake *in = fixture_intake(f, names[0]);
+    assert_true(take(w, in, 0, 0));
+    fixture_finish(f, in);
+    assert_all_sound(w);
+    segment_flip(f, first.place.segment, first.place.offset, 3);
+    assert_all_sound(w);
+    hurt_part(f, 0, 0, IN_BODY);
+    assert_hurt(w, 0);
+    in = fixture_intake(f, names[1]);
+    assert_true(take(w, in, 1, 1));
     fixture_finish(f, in);
     assert_all_sound(w);
 }
@@ -402,6 +428,7 @@ int main(void)
         TEST(its_last_part_heals_for_all),
         TEST(a_new_message_heals_for_all),
         TEST(a_part_just_stored_heals_too),
+        TEST(a_sound_older_copy_hides_no_damage),
         TEST(fetched_by_all_at_once_it_is_stored_once_more),
         TEST(a_removed_segment_of_parts_is_found_and_heals),
         TEST(quick_names_them_too),
