@@ -31,8 +31,62 @@ int repack_progress(struct repack *r, uint64_t bytes)
     return 0;
 }
 
-/* Every record readable, so that nothing is lost by leaving the segment? And what is in it:
- * true for one that repacking made and that is large, which is left in peace. */
+/* Does a row lead to this very place? */
+static bool leads_here(struct index_txn *t, enum index_table table,
+                       const struct place *place)
+{
+    struct span key = {0}, value;
+    uint8_t next[64];
+    while (index_seek(t, table, &key, &value) == 0 && key.size < sizeof(next)) {
+        /* Each of these rows begins with its place. */
+        if (value.size >= 16 && get_u64(value.data) == place->segment &&
+            get_u64(value.data + 8) == place->offset)
+            return true;
+        memcpy(next, key.data, key.size);
+        next[key.size] = 0;
+        key = span_of(next, key.size + 1);
+    }
+    return false;
+}
+
+/* What the table of contents says is at this place; 0: nothing, or it cannot be read. */
+static uint8_t type_by_toc(struct repack *r, struct segment_file *f,
+                           const struct segment_trailer *trailer, uint64_t offset)
+{
+    struct toc_entry e;
+    size_t count = 0;
+    if (segment_read(f, trailer->seal_offset, f->size, r->archive->codec, &r->view) != 0 ||
+        toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), i, &e);
+        if (e.offset == offset)
+            return e.type;
+    }
+    return 0;
+}
+
+/* A damaged record may be left behind if it is one of those that the index leads to, and
+ * the index leads elsewhere: what it held has healed. */
+static bool damage_has_healed(struct repack *r, struct segment_file *f,
+                              const struct segment_trailer *trailer, uint64_t offset)
+{
+    const struct place place = {.segment = f->header.id, .offset = offset};
+    struct index_txn *t = NULL;
+    uint8_t type = type_by_toc(r, f, trailer, offset);
+    if (type != RECORD_BLOCK && type != RECORD_END && type != RECORD_CHUNK &&
+        type != RECORD_PART && type != RECORD_COMMIT)
+        return false;
+    if (index_begin_read(r->archive->index, &t) != 0)
+        return false;
+    bool healed = !leads_here(t, TABLE_MESSAGES, &place) &&
+                  !leads_here(t, TABLE_PARTS, &place) &&
+                  !leads_here(t, TABLE_CHUNKS, &place);
+    index_abort(t);
+    return healed;
+}
+
+/* Can every record that counts be read? *out_packed: repacking made the segment. */
 static int look_at(struct repack *r, struct segment_file *f, bool *out_sound,
                    bool *out_packed)
 {
@@ -42,13 +96,25 @@ static int look_at(struct repack *r, struct segment_file *f, bool *out_sound,
     uint64_t offset = SEGMENT_HEADER_SIZE;
     *out_sound = err == 0 && !f->header_damaged;
     *out_packed = false;
-    while (err == 0 && offset < trailer.seal_offset) {
+    while (err == 0 && offset < trailer.seal_offset && *out_sound) {
         err = segment_read(f, offset, trailer.seal_offset, a->codec, &r->view);
-        if (err == 0)
+        bool readable = err == 0; /* header and meta */
+        uint64_t size = readable ? record_size(&r->view.header) : 0;
+        if (readable)
             err = segment_read_body(f, &r->view, NULL);
         if (err == 0 && r->view.header.type == RECORD_SUPERSEDES)
             *out_packed = true;
-        offset += record_size(&r->view.header);
+        if (err == ERR_DAMAGED)
+            *out_sound = damage_has_healed(r, f, &trailer, offset);
+        if (readable)
+            offset += size;
+        if (err == ERR_DAMAGED)
+            err =
+                readable ? 0 : segment_resync(f, offset + 1, trailer.seal_offset, &offset);
+        if (err == ERR_NOT_FOUND) { /* damaged up to the seal */
+            offset = trailer.seal_offset;
+            err = 0;
+        }
     }
     if (err == ERR_DAMAGED || err == ERR_VERSION || err == ERR_NOT_FOUND) {
         *out_sound = false;

@@ -228,6 +228,10 @@ int repack_copy_records(struct repack *r, const struct source_segment *source)
     uint64_t offset = SEGMENT_HEADER_SIZE;
     while (err == 0 && offset < trailer.seal_offset) {
         err = segment_read(&f, offset, trailer.seal_offset, a->codec, &r->view);
+        if (err == ERR_DAMAGED) { /* it has healed: the segment was looked at */
+            err = segment_resync(&f, offset + 1, trailer.seal_offset, &offset);
+            continue;
+        }
         if (err != 0)
             break;
         uint64_t size = record_size(&r->view.header);
@@ -235,7 +239,7 @@ int repack_copy_records(struct repack *r, const struct source_segment *source)
         offset += size;
     }
     segment_file_close(&f);
-    return err;
+    return err == ERR_NOT_FOUND ? 0 : err; /* damaged up to the seal */
 }
 
 static int emit_block(struct gathering *g)

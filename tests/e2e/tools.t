@@ -129,7 +129,7 @@ def restore():
     is_(cask.restore(f"maildir:{to}", "--account", users[0]).status, 0, "restore again")
     after = {f.name: f.stat().st_ino for f in (to / "cur").iterdir()}
     is_(sorted(after), sorted(before), "puts back what is missing")
-    ok(sum(before[k] == after[k] for k in after) == len(after) - 1, "and leaves the rest alone")
+    ok(sum(before[k] == after[k] for k in after) >= len(after) - 1, "and leaves the rest alone")
     victim.write_bytes(b"my own\n")
     result = cask.restore(f"maildir:{to}", "--account", users[0])
     is_(result.status, 1, "a file that differs: exit 1")
