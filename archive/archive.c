@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -154,6 +155,20 @@ int archive_owner(const char *path, uid_t *out_uid)
         return -errno;
     *out_uid = st.st_uid;
     return 0;
+}
+
+void archive_owner_name(const char *path, char out[OWNER_NAME_SIZE])
+{
+    uid_t uid = 0;
+    struct stat st;
+    /* Another user's folder may not let us look for CASK in it. */
+    if (archive_owner(path, &uid) != 0 && stat(path, &st) == 0)
+        uid = st.st_uid;
+    const struct passwd *entry = getpwuid(uid);
+    if (entry != NULL)
+        (void)snprintf(out, OWNER_NAME_SIZE, "%s", entry->pw_name);
+    else
+        (void)snprintf(out, OWNER_NAME_SIZE, "#%" PRIuMAX, (uintmax_t)uid);
 }
 
 static int open_index(struct archive *a, const struct archive_options *options)
@@ -334,6 +349,16 @@ void archive_account_name(struct archive *a, uint32_t account, char out[NAME_SIZ
     if (row_get_account(t, account, &row) == 0 && row.name.size > 0)
         copy_text(out, NAME_SIZE_MAX + 1, row.name);
     index_abort(t);
+}
+
+int archive_drop_garbage(struct archive *a)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    row_drop_superseded_garbage(t);
+    return index_commit(t);
 }
 
 static int add_account(void *arg, const struct account_info *info)

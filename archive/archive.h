@@ -58,6 +58,9 @@ const uint8_t *archive_uuid(const struct archive *a); /* UUID_SIZE bytes */
 int archive_lock_holder(const char *path, pid_t *out_pid);
 /* The user whose archive this is. */
 int archive_owner(const char *path, uid_t *out_uid);
+/* Their name, or "#1000" where they have none. Not thread-safe, as getpwuid() is not. */
+#define OWNER_NAME_SIZE 64
+void archive_owner_name(const char *path, char out[OWNER_NAME_SIZE]);
 
 struct account_info {
     uint32_t number;

@@ -72,6 +72,10 @@ int store_create(struct archive *a);
 int store_learn_accounts(struct archive *a);
 void store_destroy(struct archive *a);
 
+/* Forget rows that lead into superseded segments only: nothing refers to what they stand
+ * for. */
+int archive_drop_garbage(struct archive *a);
+
 /* The trailer hash of a sealed segment, zeros for id 0 or where it cannot be read. */
 void archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE]);
 

@@ -68,28 +68,10 @@ int packer_emit_record(struct packer *p, struct record *r)
 
 int packer_fill_body(struct packer *p, struct record *r, const uint8_t *data, size_t size)
 {
-    size_t stored = 0, bound = codec_bound(size);
-    r->header.body_raw_size = size;
-    if (size == 0)
-        return 0;
-    r->body = malloc(bound);
-    if (r->body == NULL)
-        return p->err = -ENOMEM;
-    int err =
-        codec_compress(p->codec, CODEC_LEVEL_FETCH, data, size, r->body, bound, &stored);
+    int err = record_fill_body(r, p->codec, CODEC_LEVEL_FETCH, data, size);
     if (err != 0)
-        return p->err = err;
-    r->header.codec = CODEC_ZSTD;
-    if (stored >= size) {
-        memcpy(r->body, data, size);
-        stored = size;
-        r->header.codec = CODEC_STORED;
-    }
-    r->header.body_size = stored;
-    uint8_t *shrunk = realloc(r->body, stored);
-    if (shrunk != NULL)
-        r->body = shrunk;
-    return 0;
+        p->err = err;
+    return err;
 }
 
 static struct record *new_record(struct packer *p, enum record_type type)

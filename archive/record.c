@@ -103,6 +103,32 @@ int record_prepare_at(struct record *r, struct codec *codec, int level)
     return 0;
 }
 
+int record_fill_body(struct record *r, struct codec *codec, int level, const uint8_t *data,
+                     size_t size)
+{
+    size_t stored = 0, bound = codec_bound(size);
+    r->header.body_raw_size = size;
+    if (size == 0)
+        return 0;
+    r->body = malloc(bound);
+    if (r->body == NULL)
+        return -ENOMEM;
+    int err = codec_compress(codec, level, data, size, r->body, bound, &stored);
+    if (err != 0)
+        return err;
+    r->header.codec = CODEC_ZSTD;
+    if (stored >= size) {
+        memcpy(r->body, data, size);
+        stored = size;
+        r->header.codec = CODEC_STORED;
+    }
+    r->header.body_size = stored;
+    uint8_t *shrunk = realloc(r->body, stored);
+    if (shrunk != NULL)
+        r->body = shrunk;
+    return 0;
+}
+
 uint32_t record_header_size(const struct record_header *h)
 {
     return h->cipher == 0 ? RECORD_HEADER_SIZE : RECORD_HEADER_CIPHER_SIZE;

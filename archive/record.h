@@ -42,6 +42,11 @@ void record_destroy(struct record *r);
 int record_prepare(struct record *r, struct codec *codec);
 int record_prepare_at(struct record *r, struct codec *codec, int level);
 
+/* Make size bytes the body: compressed, unless that is no smaller. To be called before
+ * record_prepare(). 0; -ENOMEM; ERR_COMPRESSION. */
+int record_fill_body(struct record *r, struct codec *codec, int level, const uint8_t *data,
+                     size_t size);
+
 /* The meta as it is stored. */
 struct span record_stored_meta(const struct record *r);
 

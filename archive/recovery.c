@@ -433,17 +433,6 @@ static void note_missing(struct recovery *r, const uint64_t *ids, size_t count)
     }
 }
 
-/* Reading superseded segments again brought back rows of what repacking had left behind. */
-static int drop_garbage(struct archive *a)
-{
-    struct index_txn *t = NULL;
-    int err = index_begin_write(a->index, &t);
-    if (err != 0)
-        return err;
-    row_drop_superseded_garbage(t);
-    return index_commit(t);
-}
-
 static int recover_all(struct recovery *r, const uint64_t *ids, size_t count)
 {
     struct archive *a = r->a;
@@ -472,7 +461,7 @@ static int recover_all(struct recovery *r, const uint64_t *ids, size_t count)
     if (err == 0)
         err = store_commit(a);
     if (err == 0)
-        err = drop_garbage(a);
+        err = archive_drop_garbage(a); /* rows that superseded segments have brought back */
     if (err == 0)
         err = store_learn_accounts(a); /* those that were carried have their numbers */
     for (size_t i = 0; err == 0 && i < r->unsealed_count; i++)

@@ -277,16 +277,6 @@ static int check_left(struct repack *r)
     return err;
 }
 
-static int forget_garbage(struct archive *a)
-{
-    struct index_txn *t = NULL;
-    int err = index_begin_write(a->index, &t);
-    if (err != 0)
-        return err;
-    row_drop_superseded_garbage(t);
-    return index_commit(t);
-}
-
 static int remove_segment(struct archive *a, uint64_t id)
 {
     char path[PATH_MAX];
@@ -370,7 +360,7 @@ static int rewrite(struct repack *r)
     if (err == 0)
         err = store_seal(a);
     if (err == 0)
-        err = forget_garbage(a);
+        err = archive_drop_garbage(a);
     if (err == 0) {
         r->summary->segments_read = r->sources_count;
         count_after(r, first);

@@ -60,29 +60,10 @@ int repack_collect_parts(struct repack *r)
     return archive_each_account(r->archive, collect_account, r);
 }
 
-/* Compress what is better compressed at this level, take what is smaller. raw is the body
- * of r. */
-static int fill_body(struct repack *r, struct record *record, struct span raw)
+static int fill_body(struct repack *r, struct record *record, const struct buffer *raw)
 {
-    size_t stored = 0, bound = codec_bound(raw.size);
-    record->header.body_raw_size = raw.size;
-    if (raw.size == 0)
-        return 0;
-    record->body = malloc(bound);
-    if (record->body == NULL)
-        return -ENOMEM;
-    int err = codec_compress(r->archive->codec, CODEC_LEVEL_REPACK, raw.data, raw.size,
-                             record->body, bound, &stored);
-    if (err != 0)
-        return err;
-    record->header.codec = CODEC_ZSTD;
-    if (stored >= raw.size) {
-        memcpy(record->body, raw.data, raw.size);
-        stored = raw.size;
-        record->header.codec = CODEC_STORED;
-    }
-    record->header.body_size = stored;
-    return 0;
+    return record_fill_body(record, r->archive->codec, CODEC_LEVEL_REPACK, raw->data,
+                            raw->size);
 }
 
 /* The record in r->view, its body loaded, as a new one with the same LSN. */
@@ -94,7 +75,7 @@ static int move_view(struct repack *r)
         return -ENOMEM;
     copy->header.lsn = h->lsn;
     buffer_put(&copy->meta, r->view.meta.data, r->view.meta.size);
-    int err = fill_body(r, copy, span_of(r->view.body.data, r->view.body.size));
+    int err = fill_body(r, copy, &r->view.body);
     if (err == 0)
         err = record_prepare_at(copy, r->archive->codec, CODEC_LEVEL_REPACK);
     if (err == 0)
@@ -254,7 +235,7 @@ static int emit_block(struct gathering *g)
     record->meta = g->meta;
     g->meta = (struct buffer){0};
     block_meta_begin(&g->block, &g->meta);
-    int err = fill_body(g->repack, record, span_of(g->raw.data, g->raw.size));
+    int err = fill_body(g->repack, record, &g->raw);
     if (err == 0)
         err = record_prepare_at(record, g->repack->archive->codec, CODEC_LEVEL_REPACK);
     if (err != 0) {

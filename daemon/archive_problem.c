@@ -5,12 +5,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define OWNER_SIZE 64
 
 #define SAY(...) ((void)snprintf(out, ARCHIVE_PROBLEM_SIZE, __VA_ARGS__))
 
@@ -26,16 +23,8 @@ static void say_locked(char *out, const char *path)
 
 static void say_owner(char *out, const char *path)
 {
-    uid_t uid = 0;
-    struct stat st;
-    char owner[OWNER_SIZE];
-    if (archive_owner(path, &uid) != 0 && stat(path, &st) == 0)
-        uid = st.st_uid;
-    const struct passwd *entry = getpwuid(uid);
-    if (entry != NULL)
-        (void)snprintf(owner, sizeof(owner), "%s", entry->pw_name);
-    else
-        (void)snprintf(owner, sizeof(owner), "#%" PRIuMAX, (uintmax_t)uid);
+    char owner[OWNER_NAME_SIZE];
+    archive_owner_name(path, owner);
     SAY("archive %s: belongs to %s, and only they may use it; run mailcaskd as this user: "
         "sudo -u %s mailcaskd ...",
         path, owner, owner);

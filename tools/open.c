@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,6 @@
 #include <unistd.h>
 
 #define CONFIG_VARIABLE "MAILCASK_CONFIG"
-#define OWNER_TEXT_MAX 64
 
 /* --config, else the environment's; NULL if neither is set. */
 static const char *config_file(const struct options *o)
@@ -90,16 +88,8 @@ char *sudo_line(const char *user, char *const *argv, const char *config)
 
 static void say_owner(const struct options *o, const char *path)
 {
-    uid_t uid = 0;
-    struct stat st;
-    char owner[OWNER_TEXT_MAX];
-    if (archive_owner(path, &uid) != 0 && stat(path, &st) == 0)
-        uid = st.st_uid;
-    const struct passwd *entry = getpwuid(uid);
-    if (entry != NULL)
-        (void)snprintf(owner, sizeof(owner), "%s", entry->pw_name);
-    else
-        (void)snprintf(owner, sizeof(owner), "#%" PRIuMAX, (uintmax_t)uid);
+    char owner[OWNER_NAME_SIZE];
+    archive_owner_name(path, owner);
     const char *config =
         o->values[OPTION_ARCHIVE] == NULL && o->values[OPTION_CONFIG] == NULL
             ? config_file(o)
