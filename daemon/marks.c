@@ -166,7 +166,7 @@ static uint64_t identity(const struct config_server *server, const char *user)
     for (const char *at = server->host; *at != '\0'; at++)
         hash = hash_byte(hash, tolower((unsigned char)*at));
     hash = hash_byte(hash_byte(hash, server->port >> 8), server->port);
-    hash = hash_byte(hash, server->tls);
+    hash = hash_byte(hash, (int)server->tls);
     for (const char *at = user; *at != '\0'; at++)
         hash = hash_byte(hash, *at);
     return hash;

@@ -234,7 +234,7 @@ static void check_command(const struct session *s, struct span line)
                                         "RETR ",
                                         "NOOP",
                                         "QUIT",
-                                        "PASS " PASSWORD,
+                                        ("PASS " PASSWORD),
                                         "AHUAWmVjcmV0LXB3OQ==",
                                         "*"};
     bool known = false;
