@@ -1,6 +1,7 @@
 /* What the archive costs: bytes read to show one message, and bytes of index for each. */
 #include "archive/error.h"
 #include "archive/reader.h"
+#include "archive/repack.h"
 #include "archive/segment.h"
 #include "tests/support/attachments.h"
 #include "tests/support/records.h"
@@ -172,16 +173,11 @@ static void fetch_mixed(struct fixture *f, const char *name, unsigned seed)
     fixture_finish(f, in);
 }
 
-static void a_message_costs_its_block_and_its_parts(void **state)
+/* Each message by itself, in an archive whose only segment has this id. */
+static void assert_costs(struct fixture *f, uint64_t segment)
 {
-    struct fixture *f = *state;
     struct ledger *l = calloc(1, sizeof(*l));
-    uint64_t stored = 0;
-    for (unsigned account = 0; account < 3; account++)
-        fetch_mixed(f, account == 0 ? "a@x" : account == 1 ? "b@x" : "c@x", account * 100);
-    fixture_close(f);
-    fixture_open(f, ARCHIVE_READ);
-    stored = segment_file_size(f, 1);
+    uint64_t stored = segment_file_size(f, segment);
     records_each(f, note_piece, l);
     records_each(f, note_messages, l);
     assert_int_equal(l->costs_count, 3 * MIXED_MESSAGES);
@@ -204,6 +200,22 @@ static void a_message_costs_its_block_and_its_parts(void **state)
         reader_destroy(reader);
     }
     free(l);
+}
+
+static void a_message_costs_its_block_and_its_parts(void **state)
+{
+    struct fixture *f = *state;
+    struct repack_summary summary;
+    const struct repack_options options = {.remove_now = true};
+    for (unsigned account = 0; account < 3; account++)
+        fetch_mixed(f, account == 0 ? "a@x" : account == 1 ? "b@x" : "c@x", account * 100);
+    fixture_close(f);
+    fixture_open(f, ARCHIVE_READ);
+    assert_costs(f, 1);
+    fixture_close(f);
+    fixture_open(f, ARCHIVE_WRITE);
+    assert_int_equal(archive_repack(f->archive, &options, &summary), 0);
+    assert_costs(f, 2);
 }
 
 /* The index */
