@@ -76,6 +76,7 @@ struct session {
     int intake_err;
     int storage_err;
     unsigned unacknowledged;
+    uint64_t unacknowledged_bytes;
 
     /* The connection. */
     struct resolution *resolution;

@@ -173,9 +173,14 @@ static void leave(struct session *s)
 
 /* Receiving and time */
 
+/* One session may have this much with the writer before it reads on: a disk that is slower
+ * than the server would else fill the whole budget with one message. */
+#define SESSION_UNACKNOWLEDGED_MAX (16u << 20)
+
 static bool short_of_memory(const struct session *s)
 {
-    return s->work_due && !pop3_paused(s->pop3);
+    return (s->work_due || s->unacknowledged_bytes > SESSION_UNACKNOWLEDGED_MAX) &&
+           !pop3_paused(s->pop3);
 }
 
 /* The server's clocks run while it is listened to, or should be listening itself. */

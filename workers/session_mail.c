@@ -32,6 +32,7 @@ static void open_acknowledgement(void *arg)
     struct handed *h = arg;
     struct session *s = h->session;
     s->unacknowledged--;
+    s->unacknowledged_bytes -= h->item.memory;
     if (h->item.err != 0)
         s->storage_err = h->item.err;
     free(h);
@@ -73,6 +74,7 @@ static int hand_over(struct session *s, enum writer_kind kind, struct record *r)
     h->item.memory = r != NULL ? record_memory(r) : sizeof(*h);
     budget_pass(shared->budget, &s->work, h->item.memory);
     s->unacknowledged++;
+    s->unacknowledged_bytes += h->item.memory;
     writer_submit(shared->writer, &h->item);
     return 0;
 }

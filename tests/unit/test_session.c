@@ -518,6 +518,37 @@ static void large_messages_share_a_small_budget(void **state)
     free((void *)(uintptr_t)large.data);
 }
 
+static int slow_fdatasync(void *ctx, int fd)
+{
+    const struct timespec pause = {.tv_nsec = 400 * 1000 * 1000};
+    (void)ctx;
+    nanosleep(&pause, NULL);
+    return system_files.fdatasync(NULL, fd);
+}
+
+/* The budget has room for all of it, but one session does not take it: the server waits for
+ * the disk. */
+static void a_slow_disk_holds_the_server_back(void **state)
+{
+    struct world *w = *state;
+    struct mail_message large = world_message("large", 1, 60 * MIB);
+    struct mail_server_options options = {.messages = &large, .count = 1};
+    struct file_ops ops = system_files;
+    struct pool_progress progress;
+    ops.fdatasync = slow_fdatasync;
+    w->ops = &ops;
+    w->max_memory = 256 * MIB;
+    world_begin(w, &options);
+    struct pool_job job = world_job(w, "alice", &options);
+    assert_fine(world_run(w, &job));
+    pool_progress(w->pool, &progress);
+    assert_in_range(progress.memory_peak, 1, 32 * MIB);
+    world_assert_message(w, "alice", 1, &large);
+    free((void *)(uintptr_t)large.data);
+    world_end(w);
+    w->ops = NULL;
+}
+
 static void refuses_jobs_that_cannot_be(void **state)
 {
     struct world *w = *state;
@@ -570,6 +601,7 @@ static int setup_epoll(void **state)
         TEST(stops_before_anything_began, setup),                                   \
         TEST(a_hundred_sessions_share_a_small_budget, setup),                       \
         TEST(large_messages_share_a_small_budget, setup),                           \
+        TEST(a_slow_disk_holds_the_server_back, setup),                             \
         TEST(refuses_jobs_that_cannot_be, setup)
 
 int main(void)
