@@ -11,6 +11,7 @@ enum codec_id { CODEC_STORED = 0, CODEC_ZSTD = 1 };
 
 #define CODEC_LEVEL_FETCH 3
 #define CODEC_LEVEL_REPACK 9
+#define CODEC_LEVEL_PACK 19 /* of small records: little to do, much alike */
 
 struct codec;
 

@@ -123,7 +123,7 @@ int repack_flush_pack(struct repack *r)
     record->meta = r->pack;
     r->pack = (struct buffer){0};
     r->pack_lsn = 0;
-    int err = record_prepare_at(record, r->archive->codec, CODEC_LEVEL_REPACK);
+    int err = record_prepare_at(record, r->archive->codec, CODEC_LEVEL_PACK);
     if (err == 0)
         return store_move(r->archive, record);
     record_destroy(record);
