@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #define KIB ((size_t)1024)
-#define MIB (KIB * 1024)
 
 #define TEST_MESSAGE(id, text)                                  \
     {                                                           \
