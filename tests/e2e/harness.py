@@ -577,7 +577,7 @@ class Pop3Client:
             context.verify_mode = ssl.CERT_NONE
         if self.max_tls:
             context.maximum_version = self.max_tls
-        # An end without close_notify is an error of its own: ssl.SSLEOFError. With OpenSSL 3 Python
+        # An end without close_notify is an error of its own, ssl.SSLError. With OpenSSL 3 Python
         # would take it for a clean one.
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
         self.socket = context.wrap_socket(self.socket, server_hostname=self.host,
