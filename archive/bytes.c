@@ -64,6 +64,24 @@ void buffer_put_span(struct buffer *b, struct span value)
     buffer_put(b, value.data, value.size);
 }
 
+void buffer_put_bit(struct buffer *b, uint64_t n)
+{
+    if (n / 8 >= b->size) {
+        size_t more = n / 8 + 1 - b->size;
+        uint8_t *to = buffer_reserve(b, more);
+        if (to == NULL)
+            return;
+        memset(to, 0, more);
+        b->size += more;
+    }
+    b->data[n / 8] |= (uint8_t)(1u << n % 8);
+}
+
+bool buffer_bit(const struct buffer *b, uint64_t n)
+{
+    return n / 8 < b->size && (b->data[n / 8] >> n % 8 & 1) != 0;
+}
+
 void buffer_clear(struct buffer *b)
 {
     b->size = 0;

@@ -174,6 +174,9 @@ void buffer_put_u32(struct buffer *b, uint32_t value);
 void buffer_put_u64(struct buffer *b, uint64_t value);
 /* A u16 length, then the bytes; at most 65,535 (assert). */
 void buffer_put_span(struct buffer *b, struct span value);
+/* The buffer as a set of numbers, a bit each: put grows it, with zeros. */
+void buffer_put_bit(struct buffer *b, uint64_t n);
+bool buffer_bit(const struct buffer *b, uint64_t n);
 /* Forget the contents, keep the memory. */
 void buffer_clear(struct buffer *b);
 void buffer_free(struct buffer *b);

@@ -145,23 +145,14 @@ void intake_close(struct intake *in)
 
 static bool is_claimed(const struct intake *in, uint64_t n)
 {
-    return n / 8 < in->claimed.size && (in->claimed.data[n / 8] >> n % 8 & 1) != 0;
+    return buffer_bit(&in->claimed, n);
 }
 
 static void claim(struct intake *in, uint64_t n)
 {
-    size_t byte = n / 8;
-    if (byte >= in->claimed.size) {
-        size_t more = byte + 1 - in->claimed.size;
-        uint8_t *to = buffer_reserve(&in->claimed, more);
-        if (to == NULL) {
-            in->err = -ENOMEM;
-            return;
-        }
-        memset(to, 0, more);
-        in->claimed.size += more;
-    }
-    in->claimed.data[byte] |= (uint8_t)(1u << n % 8);
+    buffer_put_bit(&in->claimed, n);
+    if (in->claimed.failed)
+        in->err = -ENOMEM;
 }
 
 static bool is_lost(struct intake *in, uint64_t n)

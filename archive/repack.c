@@ -147,6 +147,7 @@ static int consider(struct repack *r, uint64_t id, const uint8_t hash[SHA256_SIZ
         struct source_segment *s = &r->sources[r->sources_count++];
         s->id = id;
         s->size = f.size;
+        s->packed = packed;
         memcpy(s->hash, hash, SHA256_SIZE);
         r->summary->bytes_before += f.size;
     }
@@ -170,18 +171,8 @@ static int choose_sources(struct repack *r, const uint64_t *ids, size_t count)
             err = consider(r, ids[i], row.hash);
     }
     /* One segment that was packed already gains nothing. */
-    if (err == 0 && r->sources_count == 1) {
-        struct segment_file f;
-        bool sound = false, packed = false;
-        err = segment_open(r->archive->ops, r->archive->path, r->sources[0].id,
-                           r->archive->cask.uuid, &f);
-        if (err == 0) {
-            err = look_at(r, &f, &sound, &packed);
-            segment_file_close(&f);
-        }
-        if (packed)
-            r->sources_count = 0;
-    }
+    if (r->sources_count == 1 && r->sources[0].packed)
+        r->sources_count = 0;
     return err;
 }
 

@@ -13,6 +13,7 @@
 struct source_segment {
     uint64_t id;
     uint64_t size;
+    bool packed; /* repacking made it */
     uint8_t hash[SHA256_SIZE];
 };
 

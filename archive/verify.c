@@ -42,22 +42,9 @@ struct checked_account *verify_account(struct verifier *v, uint32_t number)
 
 void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n)
 {
-    if (n / 8 >= bits->size) {
-        size_t more = n / 8 + 1 - bits->size;
-        uint8_t *to = buffer_reserve(bits, more);
-        if (to == NULL) {
-            v->err = -ENOMEM;
-            return;
-        }
-        memset(to, 0, more);
-        bits->size += more;
-    }
-    bits->data[n / 8] |= (uint8_t)(1u << n % 8);
-}
-
-bool verify_bit(const struct buffer *bits, uint64_t n)
-{
-    return n / 8 < bits->size && (bits->data[n / 8] >> n % 8 & 1) != 0;
+    buffer_put_bit(bits, n);
+    if (bits->failed)
+        v->err = -ENOMEM;
 }
 
 /* By the index, else by the records met so far, else its number. */
@@ -129,7 +116,7 @@ static void settle_sharing(struct verifier *v, struct checked_account *account)
     struct sharing s;
     for (size_t i = 0; i < account->sharing.size; i += sizeof(s)) {
         memcpy(&s, account->sharing.data + i, sizeof(s));
-        if (verify_bit(&account->valid, s.target))
+        if (buffer_bit(&account->valid, s.target))
             verify_set_bit(v, &account->valid, s.n);
     }
 }
@@ -138,7 +125,7 @@ static bool all_valid(struct verifier *v, const struct bad_record *bad)
 {
     const struct checked_account *account = verify_account(v, bad->account);
     for (uint64_t n = bad->first_n; account != NULL && n < bad->first_n + bad->count_n; n++)
-        if (!verify_bit(&account->valid, n) && !is_lost(v, bad->account, n))
+        if (!buffer_bit(&account->valid, n) && !is_lost(v, bad->account, n))
             return false;
     return account != NULL;
 }
@@ -150,7 +137,7 @@ static bool streams_healed(struct verifier *v)
         const struct checked_account *account = &v->accounts[i];
         for (size_t at = 0; at + 8 <= account->broken.size; at += 8) {
             uint64_t n = get_u64(account->broken.data + at);
-            if (!verify_bit(&account->valid, n) && !is_lost(v, (uint32_t)i, n))
+            if (!buffer_bit(&account->valid, n) && !is_lost(v, (uint32_t)i, n))
                 return false;
         }
     }
@@ -258,9 +245,9 @@ static void settle_account(struct verifier *v, uint32_t number, struct buffer *d
         account->highest = account->valid.size * 8;
     }
     for (uint64_t n = 1; n <= account->highest; n++) {
-        if (!verify_bit(&account->valid, n))
+        if (!buffer_bit(&account->valid, n))
             report_hurt(v, number, n, damaged);
-        else if (v->txn != NULL && !verify_bit(&account->placed, n) &&
+        else if (v->txn != NULL && !buffer_bit(&account->placed, n) &&
                  !is_lost(v, number, n))
             verify_index_differs(v, number, n, 0, 0,
                                  "the index does not lead to its sound copy");

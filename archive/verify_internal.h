@@ -103,7 +103,6 @@ struct verifier {
 /* The account's entry, made if need be; NULL when memory ran out (err is set). */
 struct checked_account *verify_account(struct verifier *v, uint32_t number);
 void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n);
-bool verify_bit(const struct buffer *bits, uint64_t n);
 void verify_structure(struct verifier *v, uint64_t segment, uint64_t offset,
                       const char *text);
 void verify_index_differs(struct verifier *v, uint32_t account, uint64_t n,
