@@ -11,6 +11,7 @@ DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-de
               libxxhash-dev libmodpbase64-dev libgmime-3.0-dev
 DEPS_DEMO  :=
 DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd
+DEPS_PLANT := patch
 DEPS_LINT  := clang clang-format clang-tidy
 
 ifeq ($(V),1)
@@ -68,8 +69,8 @@ FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
 PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 
-.PHONY: bench-programs all deps deps-test deps-demo deps-lint test demo bench check-asan check-tsan \
-        fuzz lint fmt install clean help programs test-programs unit
+.PHONY: bench-programs all deps deps-test deps-demo deps-lint deps-planted test demo bench check-asan \
+        check-tsan fuzz planted lint fmt install clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -136,6 +137,8 @@ deps-test:
 	@tests/install-deps $(DEPS_BUILD) $(DEPS_TEST)
 deps-demo:
 	@tests/install-deps $(DEPS_BUILD) $(DEPS_DEMO)
+deps-planted: deps-test
+	@tests/install-deps $(DEPS_PLANT)
 deps-lint:
 	@tests/install-deps $(DEPS_BUILD) $(DEPS_LINT)
 
@@ -173,6 +176,10 @@ $(FUZZ_BINS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/li
 fuzz: deps-lint ## run each fuzzer for FUZZ_SECONDS (60)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_BINS)
 	$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(notdir $(FUZZ_BINS))
+
+planted: deps-planted deps-lint ## plant each bug of tests/planted, and see it caught
+	$(Q)$(MAKE) --no-print-directory test-programs
+	$(Q)BUILD=$(BUILD) tests/planted/run
 
 bench: deps-test ## the benchmarks, a table
 	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(HELP_BINS) $(BENCH_BINS)
