@@ -243,6 +243,37 @@ int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_m
     return err != 0 ? err : load_message(r, account, next, &row, out);
 }
 
+struct uidl_search {
+    struct index_txn *txn;
+    uint32_t account;
+    uint64_t since_lsn;
+    uint64_t n; /* 0: none yet */
+};
+
+static int find_newer(void *arg, const struct uidl_entry *e)
+{
+    struct uidl_search *s = arg;
+    struct message_row row;
+    bool better = e->n != 0 && (s->n == 0 || e->n < s->n);
+    if (better && row_get_message(s->txn, s->account, e->n, &row) == 0 &&
+        row.lsn > s->since_lsn)
+        s->n = e->n;
+    return 0;
+}
+
+int reader_find_uidl(struct reader *r, uint32_t account, uint32_t source, struct span uidl,
+                     uint64_t since_lsn, uint64_t *out_n)
+{
+    struct uidl_search s = {.txn = r->txn, .account = account, .since_lsn = since_lsn};
+    int err = index_renew(r->txn);
+    if (err != 0)
+        return err;
+    err = row_each_uidl(r->txn, account, source, uidl, find_newer, &s);
+    index_reset(r->txn);
+    *out_n = s.n;
+    return err == 0 && s.n == 0 ? ERR_NOT_FOUND : err;
+}
+
 /* What the message in r->view keeps of its own. */
 static int own_slice(struct reader *r, const struct message_meta *m, struct span *out)
 {

@@ -26,6 +26,11 @@ int reader_message(struct reader *r, uint32_t account, uint64_t n,
  * with ERR_DAMAGED out->n tells which message is hurt, and the walk can go on behind it. */
 int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out);
 
+/* The first message whose record is newer than since_lsn and that this UIDL of the source
+ * has come to mean. 0; ERR_NOT_FOUND; ERR_INDEX. */
+int reader_find_uidl(struct reader *r, uint32_t account, uint32_t source, struct span uidl,
+                     uint64_t since_lsn, uint64_t *out_n);
+
 /* Give the message's bytes, exactly as RETR delivered them, to sink in pieces; a non-zero
  * return of sink ends it and is returned. A message of up to BLOCK_RAW_MAX is proved
  * against its SHA-256 before the first piece; a longer one at its end, so what was given

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A message that breaks its session does not block the mailbox (Q21, Q29): after three tries it is put
 aside, within one pass of --once, and over restarts of a service that is killed each time. A server that
-gives nothing at all costs few messages, and a mailbox in use is not hurried."""
+gives nothing at all costs few messages, and a mailbox in use is not hurried. `mailcask quarantine` lists
+what was put aside, also what recovery cut off a segment."""
 
 import sys
 
@@ -19,13 +20,15 @@ user killed on RETR 4 close
 user none on RETR close
 user behind on RETR 5 then close
 user farewell on RETR 3 reply "-ERR quota exceeded" then close
+user later on RETR 4 times 3 close
+user later on LOGIN uidl 4 "4\\x1b\\\\four"
 user busy on RETR 4 close
 user busy on SASL skip 1 reply "-ERR [IN-USE] locked"
 user busy on PASS skip 1 reply "-ERR [IN-USE] locked"
 """
 
 mail = temp_folder()
-for user in ("one", "killed", "none", "behind", "farewell", "busy"):
+for user in ("one", "killed", "none", "behind", "farewell", "busy", "later"):
     write_files(mail / user, MESSAGES)
 certificates = Certificates()
 server = Pop3d(mail, "--no-lock", certificate=certificates.good, ca=certificates.ca, script=SCRIPT)
@@ -69,6 +72,13 @@ def in_one_pass():
     before = rule_count("one on RETR 2"), rule_count("one on RETR 3")
     # Once 0003 was asked for together with 0002, before the server was known not to pipeline well.
     is_(before, (3, 4), "each was tried three times")
+    told = cask.json("quarantine", "--account", "one")
+    is_([(q["type"], q["account"], q["uidl"], q["listed_size"], q["archived"]) for q in told],
+        [("message", "one", u, len(MESSAGES[int(u) - 1]), None) for u in ("0002", "0003")],
+        "quarantine --json lists them, and that they were not archived since")
+    is_([(q["reason"], q["lsn"]) for q in told], [(e["reason"], e["lsn"]) for e in put_aside],
+        "with the reasons of the ledger")
+    is_(cask.tool("quarantine", "--account", "none").status, 1, "quarantine of no such account: exit 1")
     result = cask.once()
     is_(result.status, 0, "a second pass: exit 0") or diag(str(result))
     like(result.out, r"^1 of 1 account complete, 0 messages archived .*, 2 quarantined before$",
@@ -113,6 +123,43 @@ def over_restarts():
     is_(cask.tool("verify").status, 0, "the archive is sound")
 
 
+def comes_later():
+    cask = mailcask("later")
+    is_(cask.once().status, 1, "a message that breaks three sessions: exit 1")
+    lines = cask.tool("quarantine").out.decode().splitlines()
+    want = r'later  UIDL "4\x1b\\four", listed as 22 bytes, not archived; later at 127.0.0.1: RETR broke the session 3 times'
+    ok(len(lines) == 1 and want in lines[0], "quarantine has one line of it") or diag(lines)
+    write_files(mail / "later", {"0004": b"Subject: 4\r\n\r\nanother size\r\n"})
+    is_(cask.once().status, 0, "the server lists it with another size: it is fetched")
+    last = cask.json("list", "--account", "later")[-1]
+    is_([q["archived"] for q in cask.json("quarantine")], [last["id"]], "quarantine names what was archived since")
+    like(cask.tool("quarantine").out, ", archived since as later/8; ", "so does its line")
+
+
+def torn_tail():
+    cask = mailcask("later")
+    service = cask.start()
+    wait_for(lambda: len(server.served("later")) == len(MESSAGES), what="mail")
+    time.sleep(0.5)
+    service.stop(signal.SIGKILL)
+    segment = sorted((cask.archive / "segments").iterdir())[-1]
+    size = segment.stat().st_size
+    with open(segment, "ab") as f:
+        f.write(b"half a record")
+    (cask.archive / "quarantine" / "mine").write_bytes(b"12345")
+    is_(cask.once().status, 0, "a torn tail is recovered from")
+    number = int(segment.stem)
+    want = [{"type": "file", "file": "mine", "size": 5},
+            {"type": "tail", "file": f"tail-{number:08}-{size}", "size": 13, "segment": number, "offset": size}]
+    is_([{k: v for k, v in q.items() if k != "time"} for q in cask.json("quarantine")], want,
+        "quarantine --json lists the files")
+    like(cask.tool("quarantine").out, rf"segment {number}: a torn tail of 13 B, cut off at {size}; quarantine/tail-",
+         "so do its lines")
+    is_(cask.json("quarantine", "--account", "later"), [], "--account: only messages of that account")
+    shutil.rmtree(cask.archive / "quarantine")
+    is_(cask.json("quarantine"), [], "a copy without the folder has no files put aside")
+
+
 def nothing_at_all():
     cask = mailcask("none")
     result = cask.once()
@@ -151,6 +198,8 @@ def in_use():
 
 in_one_pass()
 over_restarts()
+comes_later()
+torn_tail()
 nothing_at_all()
 behind_a_message()
 farewell()
