@@ -58,6 +58,7 @@ static const struct {
     [POP3_LISTING] = {"listing", "listing the mailbox (STAT, LIST, UIDL)"},
     [POP3_FETCH] = {"fetch", "retrieving messages (RETR)"},
     [POP3_DURABLE] = {"durable", "writing messages to disk, before QUIT"},
+    [POP3_DELETE] = {"delete", "deleting messages (DELE)"},
     [POP3_QUIT] = {"quit", "leaving (QUIT)"},
     [POP3_DONE] = {"done", "done"},
 };
@@ -274,6 +275,9 @@ void pop3_enter(struct pop3 *p, enum pop3_state state)
     case POP3_DURABLE:
         p->callbacks.fetched_all(p->arg);
         break;
+    case POP3_DELETE:
+        pop3_delete_go_on(p);
+        break;
     case POP3_QUIT:
         pop3_send(p, POP3_CMD_QUIT, "QUIT", NULL);
         break;
@@ -318,7 +322,10 @@ void pop3_fail(struct pop3 *p, enum scope scope, enum retry retry, const char *f
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    outcome_set(&p->outcome, scope, retry, "%s", text);
+    if (pop3_deletes_sent(p) > 0)
+        pop3_delete_in_doubt(p, text);
+    else
+        outcome_set(&p->outcome, scope, retry, "%s", text);
     output_free(p);
     pop3_enter(p, POP3_DONE);
 }
@@ -341,14 +348,6 @@ void pop3_desynchronised(struct pop3 *p, const char *text, size_t size)
               "The server sent what is no reply to a command of ours while %s: \"%s\"; the "
               "session was dropped and will be tried again.",
               pop3_state_step(p->state), quote);
-}
-
-static void quit_reply(struct pop3 *p)
-{
-    /* -ERR too: everything is durable, and nothing was deleted. */
-    p->stats.quit_answered = true;
-    pop3_answered(p);
-    pop3_enter(p, POP3_DONE);
 }
 
 static void take_reply(struct pop3 *p, const struct line *line)
@@ -381,8 +380,11 @@ static void take_reply(struct pop3 *p, const struct line *line)
     case POP3_CMD_NOOP:
         pop3_fetch_reply(p, command, &reply);
         break;
+    case POP3_CMD_DELE:
+        pop3_delete_reply(p, &reply);
+        break;
     case POP3_CMD_QUIT:
-        quit_reply(p);
+        pop3_quit_reply(p, &reply);
         break;
     }
 }

@@ -1,4 +1,4 @@
-/* One POP3 session (S1-S9 of workers/POP3.md, in keep mode) as a byte-driven machine: the
+/* One POP3 session (S1-S9 of workers/POP3.md) as a byte-driven machine: the
  * server's plaintext in, command bytes and callbacks out. No socket, no thread, no clock,
  * no archive: the owner moves the bytes, passes the time, and makes durable what it is
  * given.
@@ -10,9 +10,12 @@
  * so.
  * 3. Between message_begin and message_end or message_discard of a message come only its
  * own message_data calls. Nothing of a body is kept here.
- * 4. QUIT is sent only in POP3_DURABLE, once the owner has called pop3_durable() (Q35), or
- * where no message was retrieved.
- * 5. No secret is sent before TLS, kept after login in a buffer of this module, or written
+ * 4. QUIT is sent only once the owner has called pop3_durable() or pop3_delete() in
+ * POP3_DURABLE (Q35), or where no message was retrieved. It goes alone, after each DELE was
+ * answered.
+ * 5. DELE is sent only for the numbers given to pop3_delete(), once each and in their
+ * order, and nothing is listed or retrieved after it (Q19).
+ * 6. No secret is sent before TLS, kept after login in a buffer of this module, or written
  * into a text.
  *
  * `now` is milliseconds of a clock that never goes back; all calls of a session pass the
@@ -65,7 +68,8 @@ enum pop3_state {
     POP3_CAPA_AGAIN, /* after login */
     POP3_LISTING,
     POP3_FETCH,
-    POP3_DURABLE, /* waits for pop3_durable() */
+    POP3_DURABLE, /* waits for pop3_durable() or pop3_delete() */
+    POP3_DELETE,
     POP3_QUIT,
     POP3_DONE,
 };
@@ -96,8 +100,9 @@ enum {
 };
 
 /* All are called from within pop3_* calls, with the callbacks' arg. From within one only
- * pop3_pause(), pop3_finish(), the getters and (in fetched_all) pop3_durable() may be
- * called. Entries, slices and texts are borrowed until return. trace may be NULL, the
+ * pop3_pause(), pop3_finish(), the getters and (in fetched_all) pop3_durable() or
+ * pop3_delete() may be called. Entries, slices and texts are borrowed until return. trace
+ * may be NULL, and message_deleted where pop3_delete() is never called with numbers; the
  * others not. */
 struct pop3_callbacks {
     /* STLS was accepted: start the handshake, then call pop3_tls_started(). */
@@ -116,9 +121,12 @@ struct pop3_callbacks {
     /* -ERR to its RETR (Q28); text: the server's, printable. permanent: [SYS/PERM]. */
     void (*message_refused)(void *arg, const struct listing_entry *entry, bool permanent,
                             const char *text);
-    /* Nothing more comes: make what came durable, then pop3_durable() or pop3_abandon().
-     * Called too when there was nothing to fetch. */
+    /* Nothing more comes: make what came durable, then pop3_durable(), pop3_delete() or
+     * pop3_abandon(). Called too when there was nothing to fetch. */
     void (*fetched_all)(void *arg);
+    /* The reply to its DELE; accepted: +OK. -ERR: it stays, the session goes on. Neither
+     * says what QUIT will do. */
+    void (*message_deleted)(void *arg, uint32_t number, bool accepted);
     void (*trace)(void *arg, enum pop3_state from, enum pop3_state to);
 };
 
@@ -180,6 +188,7 @@ struct pop3_stats {
     uint64_t dots_kept; /* Q20 */
     unsigned window;    /* the widest that was used; 0: no pipelining */
     bool quit_answered;
+    bool quit_accepted; /* +OK */
 };
 
 struct pop3;
@@ -245,7 +254,20 @@ void pop3_finish(struct pop3 *p);
 /* In POP3_DURABLE: all that message_end reported is on disk. QUIT follows. */
 void pop3_durable(struct pop3 *p, uint64_t now);
 
-/* Give the session up without QUIT, in any state; the outcome is process, backoff, why. */
+/* In POP3_DURABLE, instead of pop3_durable(): all that message_end reported is on disk, and
+ * so is the intent to delete these messages. numbers: of this session's listing, borrowed
+ * until pop3_done(). Sends DELE for each, in this order, in the window of the RETRs; then
+ * QUIT. count 0: as pop3_durable().
+ * Once a DELE has left, any end but +OK to QUIT is an outcome of the mailbox, backoff: it
+ * is not known what the server deleted, only the next listing shows it (Q58). */
+void pop3_delete(struct pop3 *p, uint64_t now, const uint32_t *numbers, size_t count);
+
+/* So many of the numbers have left, the last perhaps in part; those behind were never sent.
+ * The answered ones were given to message_deleted. Stays true once done. */
+size_t pop3_deletes_sent(const struct pop3 *p);
+
+/* Give the session up without QUIT, in any state; the outcome is process, backoff, why
+ * (after a DELE: see pop3_delete()). */
 void pop3_abandon(struct pop3 *p, const char *why);
 
 enum pop3_state pop3_state(const struct pop3 *p);

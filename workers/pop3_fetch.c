@@ -1,7 +1,6 @@
 #include "archive/error.h"
 #include "workers/pop3_internal.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -132,6 +131,40 @@ void pop3_listing_ended(struct pop3 *p, enum pop3_command command)
     listing_go_on(p);
 }
 
+/* The window. */
+
+bool pop3_window_wants_more(const struct pop3 *p)
+{
+    return p->queue_count <= p->window / 2;
+}
+
+bool pop3_window_has_room(const struct pop3 *p)
+{
+    size_t longest = sizeof("RETR 4294967295\r\n") - 1;
+    return p->queue_count == 0 ||
+           (p->queue_count < p->window &&
+            p->unanswered_bytes + longest <= p->config.limits.unanswered_max);
+}
+
+void pop3_window_send(struct pop3 *p, enum pop3_command command, const char *verb,
+                      uint32_t number)
+{
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%" PRIu32, number);
+    pop3_send(p, command, verb, text);
+    if (p->queue_count > p->stats.window && p->window > 1)
+        p->stats.window = p->queue_count;
+}
+
+void pop3_window_grow(struct pop3 *p)
+{
+    if (p->window == 1 || ++p->window_answers < p->window)
+        return;
+    p->window_answers = 0;
+    unsigned max = p->config.limits.window_max;
+    p->window = p->window * 2 < max ? p->window * 2 : max;
+}
+
 /* Messages. */
 
 static bool may_retrieve(const struct pop3 *p)
@@ -146,14 +179,10 @@ static bool may_retrieve(const struct pop3 *p)
 static void send_retr(struct pop3 *p)
 {
     struct listing_entry entry = listing_wanted(p->listing, p->next_wanted);
-    char number[16];
-    (void)snprintf(number, sizeof(number), "%" PRIu32, entry.number);
-    pop3_send(p, POP3_CMD_RETR, "RETR", number);
+    pop3_window_send(p, POP3_CMD_RETR, "RETR", entry.number);
     p->next_wanted++;
     p->retrieved++;
     p->probe_sent = false;
-    if (p->queue_count > p->stats.window && p->window > 1)
-        p->stats.window = p->queue_count;
 }
 
 static bool proof_is_due(const struct pop3 *p)
@@ -161,17 +190,12 @@ static bool proof_is_due(const struct pop3 *p)
     return p->config.careful && p->held != POP3_HELD_NOTHING;
 }
 
-/* Refilled when it is half empty: fewer and larger batches, and the pipe still never runs
- * dry. */
 static void fill_window(struct pop3 *p)
 {
-    if (p->queue_count > p->window / 2)
+    if (!pop3_window_wants_more(p))
         return;
-    size_t longest = sizeof("RETR 4294967295\r\n") - 1;
-    while (p->state == POP3_FETCH && p->queue_count < p->window && may_retrieve(p) &&
-           !proof_is_due(p) &&
-           (p->queue_count == 0 ||
-            p->unanswered_bytes + longest <= p->config.limits.unanswered_max))
+    while (p->state == POP3_FETCH && pop3_window_has_room(p) && may_retrieve(p) &&
+           !proof_is_due(p))
         send_retr(p);
 }
 
@@ -229,15 +253,6 @@ void pop3_fetch_enter(struct pop3 *p)
         p->window = limits->window_start < limits->window_max ? limits->window_start
                                                               : limits->window_max;
     pop3_fetch_go_on(p);
-}
-
-static void grow_window(struct pop3 *p)
-{
-    if (p->window == 1 || ++p->window_answers < p->window)
-        return;
-    p->window_answers = 0;
-    unsigned max = p->config.limits.window_max;
-    p->window = p->window * 2 < max ? p->window * 2 : max;
 }
 
 /* A reply was recognised, so the one before it was complete. */
@@ -349,7 +364,7 @@ static void body_ended(struct pop3 *p)
     p->stats.dots_removed += p->dot.removed;
     p->refusals_in_row = 0;
     pop3_answered(p);
-    grow_window(p);
+    pop3_window_grow(p);
     pop3_fetch_go_on(p);
 }
 
@@ -397,7 +412,7 @@ static void retr_refused(struct pop3 *p, const struct reply *reply)
     p->refusals_in_row = p->held_permanent ? 0 : p->refusals_in_row + 1;
     p->retrieved--;
     pop3_answered(p);
-    grow_window(p);
+    pop3_window_grow(p);
     pop3_fetch_go_on(p);
 }
 
@@ -412,8 +427,8 @@ void pop3_fetch_reply(struct pop3 *p, enum pop3_command command, const struct re
         return;
     }
     pop3_answered(p);
-    if (p->state == POP3_DURABLE && p->durable && p->queue_count == 0)
-        pop3_enter(p, POP3_QUIT);
+    if (p->state == POP3_DURABLE)
+        pop3_leave(p);
     else
         pop3_fetch_go_on(p);
 }
@@ -451,13 +466,4 @@ bool pop3_keepalive(struct pop3 *p, uint64_t now)
 void pop3_finish(struct pop3 *p)
 {
     p->finishing = true;
-}
-
-void pop3_durable(struct pop3 *p, uint64_t now)
-{
-    assert(p->state == POP3_DURABLE);
-    p->now = now;
-    p->durable = true;
-    if (p->queue_count == 0)
-        pop3_enter(p, POP3_QUIT);
 }

@@ -1,6 +1,6 @@
 /* What the files of the POP3 session share. pop3.c: states, commands, input; pop3_login.c:
- * greeting to CAPA after login; pop3_fetch.c: listing and messages; pop3_time.c: limits,
- * time-outs, lost connections. */
+ * greeting to CAPA after login; pop3_fetch.c: listing and messages; pop3_delete.c: DELE and
+ * QUIT; pop3_time.c: limits, time-outs, lost connections. */
 #ifndef MAILCASK_WORKERS_POP3_INTERNAL_H
 #define MAILCASK_WORKERS_POP3_INTERNAL_H
 
@@ -8,7 +8,7 @@
 #include "workers/pop3.h"
 #include "workers/reply.h"
 
-/* RETRs in a full window, and a NOOP behind them. */
+/* RETRs or DELEs in a full window, and a NOOP behind them. */
 #define POP3_QUEUE_MAX (POP3_WINDOW_CEILING + 4)
 
 enum pop3_command {
@@ -25,6 +25,7 @@ enum pop3_command {
     POP3_CMD_UIDL,
     POP3_CMD_RETR,
     POP3_CMD_NOOP,
+    POP3_CMD_DELE,
     POP3_CMD_QUIT,
 };
 
@@ -90,6 +91,12 @@ struct pop3 {
     unsigned held_flags;
     bool held_permanent;
     char held_text[OUTCOME_QUOTE_SIZE];
+
+    /* Delete: deletes_answered <= deletes_queued <= deletes_count. */
+    const uint32_t *deletes;
+    size_t deletes_count;
+    size_t deletes_queued;
+    size_t deletes_answered;
 
     /* Time. */
     uint64_t now;
@@ -163,6 +170,26 @@ void pop3_fetch_go_on(struct pop3 *p);
  */
 void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard held,
                      bool awaited);
+
+/* The window of the RETRs and the DELEs. */
+bool pop3_window_has_room(const struct pop3 *p);
+/* Refilled when it is half empty: fewer and larger batches, and the pipe still never runs
+ * dry. */
+bool pop3_window_wants_more(const struct pop3 *p);
+void pop3_window_send(struct pop3 *p, enum pop3_command command, const char *verb,
+                      uint32_t number);
+/* One of them was answered. */
+void pop3_window_grow(struct pop3 *p);
+
+/* pop3_delete.c */
+/* Sends what may be sent, or QUIT. */
+void pop3_delete_go_on(struct pop3 *p);
+void pop3_delete_reply(struct pop3 *p, const struct reply *reply);
+void pop3_quit_reply(struct pop3 *p, const struct reply *reply);
+/* The outcome of a session that ends, by what text tells, after a DELE has left. */
+void pop3_delete_in_doubt(struct pop3 *p, const char *text);
+/* QUIT follows, or the DELEs before it, if the owner has said so and nothing is due. */
+void pop3_leave(struct pop3 *p);
 
 /* pop3_time.c */
 void pop3_time_progress(struct pop3 *p, uint64_t now, size_t bytes);

@@ -81,6 +81,7 @@ void pop3_login_enter(struct pop3 *p)
     case POP3_LISTING:
     case POP3_FETCH:
     case POP3_DURABLE:
+    case POP3_DELETE:
     case POP3_QUIT:
     case POP3_DONE:
         break;

@@ -117,10 +117,17 @@ static void lost(struct pop3 *p, const char *how)
                   "The server %s while %s; what is not complete is fetched again later.",
                   how, step);
         break;
+    case POP3_DELETE:
+        pop3_fail(p, SCOPE_MAILBOX, RETRY_BACKOFF, "The server %s while %s.", how, step);
+        break;
     case POP3_QUIT:
-        /* Everything is durable and nothing was deleted: the reply does not matter (Q58).
+        /* If nothing was deleted, the reply does not matter: everything is durable (Q58).
          */
-        pop3_enter(p, POP3_DONE);
+        if (pop3_deletes_sent(p) > 0)
+            pop3_fail(p, SCOPE_MAILBOX, RETRY_BACKOFF, "The server %s while %s.", how,
+                      step);
+        else
+            pop3_enter(p, POP3_DONE);
         break;
     case POP3_CONNECTING:
     case POP3_GREETING:

@@ -41,10 +41,10 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
     (void)number;
     (void)size;
     const char *known = y->script->known;
-    return known != NULL && strlen(known) == uidl_size &&
-                   memcmp(known, uidl, uidl_size) == 0
-               ? LISTING_SKIP
-               : LISTING_WANT;
+    if (known == NULL)
+        return LISTING_WANT;
+    bool same = strlen(known) == uidl_size && memcmp(known, uidl, uidl_size) == 0;
+    return same || strcmp(known, "*") == 0 ? LISTING_SKIP : LISTING_WANT;
 }
 
 static void on_listing(void *arg, const struct listing *listing)
@@ -93,8 +93,18 @@ static void on_fetched_all(void *arg)
 {
     struct play *y = arg;
     note(&y->log, "all\n");
-    if (!y->script->hold)
+    if (y->script->hold)
+        return;
+    if (y->script->deletes != NULL)
+        pop3_delete(y->pop3, y->now, y->script->deletes, y->script->deletes_count);
+    else
         pop3_durable(y->pop3, y->now);
+}
+
+static void on_deleted(void *arg, uint32_t number, bool accepted)
+{
+    struct play *y = arg;
+    note(&y->log, "%s %u\n", accepted ? "deleted" : "kept", (unsigned)number);
 }
 
 static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
@@ -115,6 +125,7 @@ const struct pop3_callbacks play_callbacks = {
     .message_discard = on_discard,
     .message_refused = on_refused,
     .fetched_all = on_fetched_all,
+    .message_deleted = on_deleted,
     .trace = on_trace,
 };
 
@@ -197,6 +208,7 @@ void play_close(struct play *y)
     y->outcome = *pop3_outcome(y->pop3);
     y->stats = *pop3_stats(y->pop3);
     y->memory = *pop3_memory(y->pop3);
+    y->deletes_sent = pop3_deletes_sent(y->pop3);
     pop3_free(y->pop3);
     y->pop3 = NULL;
 }
@@ -227,6 +239,7 @@ static void compare(const struct play *a, const struct play *b)
     assert_int_equal(a->outcome.more, b->outcome.more);
     assert_int_equal(a->stats.messages, b->stats.messages);
     assert_int_equal(a->stats.body_bytes, b->stats.body_bytes);
+    assert_int_equal(a->stats.quit_accepted, b->stats.quit_accepted);
     assert_memory_equal(&a->memory, &b->memory, sizeof(a->memory));
 }
 

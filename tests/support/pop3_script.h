@@ -26,9 +26,11 @@ struct script {
     struct step steps[STEPS_MAX]; /* ends at a NULL command */
     struct pop3_memory memory;
     void (*limit)(struct pop3_limits *limits);
-    const char *user;     /* NULL: "u" */
-    const char *password; /* NULL: "pw9" */
-    const char *known;    /* this UIDL is archived already */
+    const char *user;        /* NULL: "u" */
+    const char *password;    /* NULL: "pw9" */
+    const char *known;       /* this UIDL is archived already; "*": all are */
+    const uint32_t *deletes; /* pop3_delete() with these instead of pop3_durable() */
+    size_t deletes_count;
     bool stls;
     bool careful;
     bool hold;           /* do not say durable */
@@ -56,6 +58,7 @@ struct play {
     struct outcome outcome;
     struct pop3_stats stats;
     struct pop3_memory memory;
+    size_t deletes_sent;
 };
 
 /* A script that owns its replies. */
@@ -80,7 +83,7 @@ void play_serve(struct play *y);
  * bytes. False if nothing moves any more. */
 bool play_feed(struct play *y, size_t chunk, size_t split);
 
-/* Keeps outcome, stats and memory, and frees the session. */
+/* Keeps outcome, stats, memory and pop3_deletes_sent(), and frees the session. */
 void play_close(struct play *y);
 
 /* From open to close. */
