@@ -110,6 +110,57 @@ def check_deletion():
     reader.stop()
 
 
+def delete_in_session(server, user, *numbers):
+    """DELE, each accepted, then QUIT: its answer, b"" where it was lost."""
+    with client(server, user) as pop:
+        for number in numbers:
+            pop.command(f"DELE {number}")
+        pop.send("QUIT")
+        return pop.rest()
+
+
+def check_deletion_faults():
+    bodies = [b"Subject: %d\r\n\r\nsame size\r\n" % i for i in range(4)]
+    for user in ("err", "hide", "idle", "part", "lost", "gone", "reuse"):
+        write_files(mail / user, bodies)
+    server = Pop3d(mail, script='''
+        user err on DELE 2 reply "-ERR [SYS/PERM] read only"
+        user hide on DELE 2 pretend
+        user idle on QUIT pretend
+        user part on DELE 1 pretend
+        user part on QUIT reply "-ERR some deleted messages not removed" anyway
+        user lost on QUIT close
+        user gone on QUIT close anyway
+        user reuse on LOGIN session 2- uidl 1 "0001"
+    ''')
+
+    def left(user):
+        server.wait_log(f"^session {user} ")
+        return sorted(os.listdir(mail / user))
+
+    with client(server, "err") as pop:
+        like(refused(pop.command, "DELE 2"), "read only", "DELE is refused")
+        pop.command("DELE 1")
+        pop.quit()
+    is_(left("err"), ["0002", "0003", "0004"], "and only that one stays")
+    is_(delete_in_session(server, "hide", 1, 2), b"+OK bye\r\n", "DELE pretends")
+    is_(left("hide"), ["0002", "0003", "0004"], "and the message is back in the next session")
+    is_(delete_in_session(server, "idle", 1, 2), b"+OK bye\r\n", "QUIT pretends")
+    is_(len(left("idle")), 4, "and deletes nothing")
+    like(delete_in_session(server, "part", 1, 2).decode(), "-ERR some", "QUIT is refused")
+    is_(left("part"), ["0001", "0003", "0004"], "and has deleted a part")
+    is_(delete_in_session(server, "lost", 1, 2), b"", "QUIT is lost")
+    is_(len(left("lost")), 4, "and deletes nothing")
+    is_(delete_in_session(server, "gone", 1, 2), b"", "the reply to QUIT is lost")
+    is_(left("gone"), ["0003", "0004"], "after it has deleted")
+    delete_in_session(server, "reuse", 1)
+    with client(server, "reuse") as pop:
+        is_(pop.listing("UIDL")[1], "0001", "a UIDL is used again")
+        is_(pop.listing("LIST")[1], str(len(bodies[1])), "for a message of the same size")
+        is_(pop.retr(1), bodies[1], "which is another one")
+    server.stop()
+
+
 def check_options():
     server = Pop3d(mail, "--tls", "starttls", "--late-capa", "PIPELINING", "--no-capa", "UIDL",
                    "--login-delay", "900", "--expire", "NEVER", "--no-lock", "--tls-max", "1.2")
@@ -354,6 +405,7 @@ def check_many_sessions():
 check_correct()
 check_pipelining()
 check_deletion()
+check_deletion_faults()
 check_options()
 check_certificates()
 check_pace()
