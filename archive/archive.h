@@ -86,20 +86,34 @@ int archive_find_account(struct archive *a, const char *name, struct account_inf
 
 /* One line of the ledger. */
 struct ledger_entry {
-    uint8_t type; /* RECORD_SESSION, RECORD_QUARANTINE or RECORD_LOST */
+    uint8_t type; /* enum record_type: one that LEDGER_TYPES or LEDGER_ALL_TYPES names */
     uint64_t lsn;
     int64_t time_us;
     struct source_meta source; /* where the mail came from; empty strings where not known */
     union {
         struct session_meta session;
+        struct session_run_meta run;
+        struct intents_reader intents; /* to be read with intents_next() */
+        struct outcome_meta outcome;
+        struct seen_meta seen;
         struct quarantine_meta quarantine;
         struct lost_meta lost;
     };
 };
 
-/* An account's ledger in order of LSN; spans in the entry are good during the callback. A
- * record that cannot be read is given with type 0 (lsn alone is set) so that a gap shows.
- */
+/* Sets of record types. */
+#define LEDGER_TYPE(type) (1u << (type))
+#define LEDGER_TYPES                                                          \
+    (LEDGER_TYPE(RECORD_SESSION) | LEDGER_TYPE(RECORD_SESSION_RUN) |          \
+     LEDGER_TYPE(RECORD_DELETE_INTENT) | LEDGER_TYPE(RECORD_DELETE_OUTCOME) | \
+     LEDGER_TYPE(RECORD_QUARANTINE) | LEDGER_TYPE(RECORD_LOST))
+#define LEDGER_ALL_TYPES (LEDGER_TYPES | LEDGER_TYPE(RECORD_SEEN))
+
+/* An account's ledger in order of LSN, entries of these types; spans in the entry are good
+ * during the callback. A record that cannot be read is given with type 0 (lsn alone is set)
+ * so that a gap shows. archive_each_ledger_entry(): of LEDGER_TYPES. */
+int archive_each_entry_of(struct archive *a, uint32_t account, unsigned types,
+                          int (*each)(void *arg, const struct ledger_entry *e), void *arg);
 int archive_each_ledger_entry(struct archive *a, uint32_t account,
                               int (*each)(void *arg, const struct ledger_entry *e),
                               void *arg);

@@ -47,9 +47,9 @@ enum record_type {
     RECORD_PART = 7,
     RECORD_SEEN = 8,
     RECORD_SESSION = 9,
-    RECORD_SESSION_RUN = 10,    /* reserved */
-    RECORD_DELETE_INTENT = 11,  /* reserved */
-    RECORD_DELETE_OUTCOME = 12, /* reserved */
+    RECORD_SESSION_RUN = 10,
+    RECORD_DELETE_INTENT = 11,
+    RECORD_DELETE_OUTCOME = 12,
     RECORD_QUARANTINE = 13,
     RECORD_LOST = 14,
     RECORD_SUPERSEDES = 15,

@@ -11,20 +11,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 2
+#define INDEX_VERSION 3
 #define IDENTITY_KEY "identity"
 #define MAX_READERS 1022
 /* Address space, not disk. */
 #define MAP_SIZE (1ull << 40)
 
 static const char *const table_names[] = {
-    [TABLE_INFO] = "info",         [TABLE_SEGMENTS] = "segments",
-    [TABLE_ACCOUNTS] = "accounts", [TABLE_NAMES] = "names",
-    [TABLE_SOURCES] = "sources",   [TABLE_MESSAGES] = "messages",
-    [TABLE_UIDLS] = "uidls",       [TABLE_HASHES] = "hashes",
-    [TABLE_CHUNKS] = "chunks",     [TABLE_LEDGER] = "ledger",
-    [TABLE_CARRIED] = "carried",   [TABLE_LOST] = "lost",
-    [TABLE_PARTS] = "parts",       [TABLE_SUPERSEDED] = "superseded",
+    [TABLE_INFO] = "info",
+    [TABLE_SEGMENTS] = "segments",
+    [TABLE_ACCOUNTS] = "accounts",
+    [TABLE_NAMES] = "names",
+    [TABLE_SOURCES] = "sources",
+    [TABLE_MESSAGES] = "messages",
+    [TABLE_UIDLS] = "uidls",
+    [TABLE_HASHES] = "hashes",
+    [TABLE_CHUNKS] = "chunks",
+    [TABLE_LEDGER] = "ledger",
+    [TABLE_CARRIED] = "carried",
+    [TABLE_LOST] = "lost",
+    [TABLE_PARTS] = "parts",
+    [TABLE_SUPERSEDED] = "superseded",
+    [TABLE_MAILDROPS] = "maildrops",
+    [TABLE_DELETIONS] = "deletions",
+    [TABLE_UNCONFIRMED] = "unconfirmed",
 };
 
 _Static_assert(sizeof(table_names) / sizeof(table_names[0]) == TABLE_COUNT, "a name each");

@@ -1,6 +1,9 @@
 #include "archive/index_apply.h"
 
 #include "archive/error.h"
+#include "archive/maildrop_rows.h"
+
+#include <errno.h>
 
 static bool load_account(struct index_txn *t, uint32_t account, struct account_row *row)
 {
@@ -166,31 +169,128 @@ static void apply_seen(struct index_txn *t, uint32_t account, struct span raw_me
     row_add_uidl(t, account, meta.source, meta.uidl, &entry);
 }
 
+/* What the newest session with a trusted listing says of the maildrop. */
+static void apply_listing(struct index_txn *t, const struct record_header *h,
+                          const struct session_meta *m)
+{
+    struct maildrop_row row;
+    int err = row_get_maildrop(t, h->account, m->source, &row);
+    if (err != 0 && err != ERR_NOT_FOUND) {
+        index_fail(t, err);
+        return;
+    }
+    struct buffer kept = {0}; /* the row's set borrows from the map */
+    buffer_put(&kept, row.named.data, row.named.size);
+    row.named = span_of(kept.data, kept.size);
+    if ((m->flags & (SESSION_RENUMBERED | SESSION_REUSED)) != 0 && h->lsn > row.weak_lsn)
+        row.weak_lsn = h->lsn;
+    if (m->deleted + m->unknown > 0 && h->lsn > row.delete_lsn) {
+        row.delete_lsn = h->lsn;
+        row.delete_listed = m->listed;
+    }
+    if (m->trusted != 0 && h->lsn > row.lsn) {
+        row.lsn = h->lsn;
+        row.doubts = m->doubts;
+    }
+    if ((m->flags & SESSION_NAMES) != 0 && h->lsn > row.named_lsn) {
+        row.named_lsn = h->lsn;
+        row.highest = m->highest;
+        row.named = m->named;
+    }
+    if (kept.failed)
+        index_fail(t, -ENOMEM);
+    else
+        row_put_maildrop(t, h->account, m->source, &row);
+    buffer_free(&kept);
+}
+
+/* The account's newest session, or run of quiet polls. */
+static void apply_newest(struct index_txn *t, const struct record_header *h, int64_t end_us,
+                         uint8_t state, struct span text)
+{
+    struct account_row row;
+    if (load_account(t, h->account, &row) && h->lsn >= row.session_lsn) {
+        row.session_lsn = h->lsn;
+        row.session_us = end_us;
+        row.session_state = state;
+        row.session_text = text;
+        row_put_account(t, h->account, &row);
+    }
+}
+
 static void apply_session(struct index_txn *t, const struct record_header *h,
-                          struct span raw_meta, const struct place *place, uint32_t ordinal)
+                          struct span raw_meta)
 {
     struct session_meta meta;
-    struct account_row row;
     int err = session_meta_decode(raw_meta, &meta);
     if (err != 0) {
         index_fail(t, err);
         return;
     }
-    row_put_ledger(t, h->account, h->lsn, place, ordinal);
-    if (load_account(t, h->account, &row) && h->lsn >= row.session_lsn) {
-        row.session_lsn = h->lsn;
-        row.session_us = meta.ended_us;
-        row.session_state = meta.state;
-        row.session_text = meta.text;
-        row_put_account(t, h->account, &row);
+    apply_newest(t, h, meta.ended_us, meta.state, meta.text);
+    apply_listing(t, h, &meta);
+}
+
+static void apply_run(struct index_txn *t, const struct record_header *h,
+                      struct span raw_meta)
+{
+    struct session_run_meta meta;
+    int err = session_run_meta_decode(raw_meta, &meta);
+    if (err != 0)
+        index_fail(t, err);
+    else
+        apply_newest(t, h, meta.last_us, SESSION_COMPLETE, (struct span){0});
+}
+
+/* An older record changes no state; its attempt counts all the same. */
+static void set_deletion(struct index_txn *t, const struct record_header *h,
+                         uint32_t source, uint64_t n, uint8_t state, uint8_t attempt)
+{
+    struct deletion_row row;
+    int err = row_get_deletion(t, h->account, source, n, &row);
+    if (err != 0 && err != ERR_NOT_FOUND) {
+        index_fail(t, err);
+        return;
     }
+    if (attempt > row.attempt)
+        row.attempt = attempt;
+    if (h->lsn >= row.lsn) {
+        row.lsn = h->lsn;
+        row.time_us = h->time_us;
+        row.state = state;
+    }
+    row_put_deletion(t, h->account, source, n, &row);
+}
+
+static void apply_intents(struct index_txn *t, const struct record_header *h,
+                          struct span raw_meta)
+{
+    struct intents_reader reader;
+    struct intent_meta m;
+    int err = intents_open(&reader, raw_meta);
+    while (err == 0 && (err = intents_next(&reader, &m)) == 0)
+        set_deletion(t, h, reader.source, m.n, DELETION_INTENDED, m.attempt);
+    if (err != ERR_NOT_FOUND)
+        index_fail(t, err);
+}
+
+static void apply_outcome(struct index_txn *t, const struct record_header *h,
+                          struct span raw_meta)
+{
+    struct outcome_meta m;
+    int err = outcome_meta_decode(raw_meta, &m);
+    if (err != 0) {
+        index_fail(t, err);
+        return;
+    }
+    for (uint64_t n = 0; (n = number_set_next(m.numbers, n)) != 0;)
+        set_deletion(t, h, m.source, n, m.state, 0);
 }
 
 /* A quarantined UIDL means message 0: it is not fetched again while its size stays the
  * same. */
 static void apply_quarantine(struct index_txn *t, const struct record_header *h,
-                             struct span raw_meta, const struct place *place,
-                             uint32_t ordinal)
+                             struct span raw_meta)
 {
     struct quarantine_meta meta;
     int err = quarantine_meta_decode(raw_meta, &meta);
@@ -198,7 +298,6 @@ static void apply_quarantine(struct index_txn *t, const struct record_header *h,
         index_fail(t, err);
         return;
     }
-    row_put_ledger(t, h->account, h->lsn, place, ordinal);
     const struct uidl_entry entry = {.n = 0, .listed_size = meta.listed_size};
     if (meta.uidl.size > 0)
         row_add_uidl(t, h->account, meta.source, meta.uidl, &entry);
@@ -224,7 +323,7 @@ static void forget_messages(struct index_txn *t, uint32_t account, uint64_t firs
 }
 
 static void apply_lost(struct index_txn *t, const struct record_header *h,
-                       struct span raw_meta, const struct place *place, uint32_t ordinal)
+                       struct span raw_meta)
 {
     struct lost_meta meta;
     int err = lost_meta_decode(raw_meta, &meta);
@@ -232,7 +331,6 @@ static void apply_lost(struct index_txn *t, const struct record_header *h,
         index_fail(t, err);
         return;
     }
-    row_put_ledger(t, h->account, h->lsn, place, ordinal);
     row_put_lost(t, h->account, h->account == 0 ? meta.segment : meta.first,
                  h->account == 0 ? meta.segment : meta.last);
     if (h->account != 0)
@@ -256,6 +354,11 @@ static void apply_supersedes(struct index_txn *t, const struct record_header *h,
 static void apply_one(struct index_txn *t, const struct record_header *h,
                       struct span raw_meta, const struct place *place, uint32_t ordinal)
 {
+    if (row_is_ledger(h->type)) {
+        const struct ledger_row row = {
+            .place = *place, .ordinal = ordinal, .type = h->type};
+        row_put_ledger(t, h->account, h->lsn, &row);
+    }
     switch (h->type) {
     case RECORD_ACCOUNT:
         apply_account(t, raw_meta);
@@ -277,13 +380,22 @@ static void apply_one(struct index_txn *t, const struct record_header *h,
         apply_seen(t, h->account, raw_meta);
         break;
     case RECORD_SESSION:
-        apply_session(t, h, raw_meta, place, ordinal);
+        apply_session(t, h, raw_meta);
+        break;
+    case RECORD_SESSION_RUN:
+        apply_run(t, h, raw_meta);
+        break;
+    case RECORD_DELETE_INTENT:
+        apply_intents(t, h, raw_meta);
+        break;
+    case RECORD_DELETE_OUTCOME:
+        apply_outcome(t, h, raw_meta);
         break;
     case RECORD_QUARANTINE:
-        apply_quarantine(t, h, raw_meta, place, ordinal);
+        apply_quarantine(t, h, raw_meta);
         break;
     case RECORD_LOST:
-        apply_lost(t, h, raw_meta, place, ordinal);
+        apply_lost(t, h, raw_meta);
         break;
     case RECORD_SUPERSEDES:
         apply_supersedes(t, h, raw_meta);
@@ -328,6 +440,16 @@ static int check_messages(struct span raw_meta)
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
+static int check_intents(struct span raw_meta)
+{
+    struct intents_reader reader;
+    struct intent_meta m;
+    int err = intents_open(&reader, raw_meta);
+    while (err == 0)
+        err = intents_next(&reader, &m);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 static int check_pack(struct span rest)
 {
     struct packed_record r;
@@ -349,6 +471,8 @@ int index_check(const struct record_header *h, struct span raw_meta)
         struct chunk_meta chunk;
         struct seen_meta seen;
         struct session_meta session;
+        struct session_run_meta run;
+        struct outcome_meta outcome;
         struct quarantine_meta quarantine;
         struct lost_meta lost;
     } m;
@@ -370,6 +494,12 @@ int index_check(const struct record_header *h, struct span raw_meta)
         return seen_meta_decode(raw_meta, &m.seen);
     case RECORD_SESSION:
         return session_meta_decode(raw_meta, &m.session);
+    case RECORD_SESSION_RUN:
+        return session_run_meta_decode(raw_meta, &m.run);
+    case RECORD_DELETE_INTENT:
+        return check_intents(raw_meta);
+    case RECORD_DELETE_OUTCOME:
+        return outcome_meta_decode(raw_meta, &m.outcome);
     case RECORD_QUARANTINE:
         return quarantine_meta_decode(raw_meta, &m.quarantine);
     case RECORD_LOST:

@@ -478,26 +478,44 @@ void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
               encode_place(value, place));
 }
 
-void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
-                    const struct place *place, uint32_t ordinal)
+bool row_is_ledger(uint8_t type)
 {
-    uint8_t key[PAIR_KEY_SIZE], value[20];
-    encode_place(value, place);
-    put_u32(value + 16, ordinal);
+    switch (type) {
+    case RECORD_SEEN:
+    case RECORD_SESSION:
+    case RECORD_SESSION_RUN:
+    case RECORD_DELETE_INTENT:
+    case RECORD_DELETE_OUTCOME:
+    case RECORD_QUARANTINE:
+    case RECORD_LOST:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
+                    const struct ledger_row *row)
+{
+    uint8_t key[PAIR_KEY_SIZE], value[21];
+    encode_place(value, &row->place);
+    put_u32(value + 16, row->ordinal);
+    value[20] = row->type;
     index_put(t, TABLE_LEDGER, pair_key(key, account, lsn), span_of(value, sizeof(value)));
 }
 
-int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out,
-                    uint32_t *out_ordinal)
+int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn,
+                    struct ledger_row *out)
 {
     struct span value;
     int err = next_pair(t, TABLE_LEDGER, account, lsn, &value);
     if (err != 0)
         return err;
     struct cursor c = cursor_over(value.data, value.size);
-    out->segment = take_u64(&c);
-    out->offset = take_u64(&c);
-    *out_ordinal = take_u32(&c);
+    out->place.segment = take_u64(&c);
+    out->place.offset = take_u64(&c);
+    out->ordinal = take_u32(&c);
+    out->type = take_u8(&c);
     return decoded(&c);
 }
 

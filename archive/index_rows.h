@@ -123,12 +123,19 @@ int row_get_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
 void row_put_chunk(struct index_txn *t, const uint8_t stream[STREAM_ID_SIZE],
                    uint32_t sequence, const struct place *place);
 
-/* ordinal: of the record within a PACK, else 0. */
+struct ledger_row {
+    struct place place;
+    uint32_t ordinal; /* of the record within a PACK, else 0 */
+    uint8_t type;     /* enum record_type */
+};
+
+/* Whether records of this type are in the ledger. */
+bool row_is_ledger(uint8_t type);
 void row_put_ledger(struct index_txn *t, uint32_t account, uint64_t lsn,
-                    const struct place *place, uint32_t ordinal);
+                    const struct ledger_row *row);
 /* The first ledger row of the account with an LSN >= *lsn. */
-int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn, struct place *out,
-                    uint32_t *out_ordinal);
+int row_next_ledger(struct index_txn *t, uint32_t account, uint64_t *lsn,
+                    struct ledger_row *out);
 
 struct part_row {
     struct place place;

@@ -1,21 +1,8 @@
 #include "archive/meta.h"
 
-#include "archive/error.h"
+#include "archive/meta_internal.h"
 
 #include <assert.h>
-
-static int finished(const struct cursor *c)
-{
-    return c->bad || cursor_left(c) != 0 ? ERR_DAMAGED : 0;
-}
-
-static struct span take_limited(struct cursor *c, size_t max)
-{
-    struct span s = take_span(c);
-    if (s.size > max)
-        c->bad = true;
-    return s;
-}
 
 void block_meta_begin(struct block_meta_writer *w, struct buffer *out)
 {
@@ -67,7 +54,7 @@ int block_meta_open(struct block_meta_reader *r, struct span meta)
 int block_meta_next(struct block_meta_reader *r, struct message_meta *out)
 {
     if (r->next == r->count)
-        return finished(&r->cursor) == 0 ? ERR_NOT_FOUND : ERR_DAMAGED;
+        return meta_finished(&r->cursor) == 0 ? ERR_NOT_FOUND : ERR_DAMAGED;
     struct cursor *c = &r->cursor;
     *out = (struct message_meta){0};
     out->n = take_u64(c);
@@ -84,9 +71,9 @@ int block_meta_next(struct block_meta_reader *r, struct message_meta *out)
         take_copy(c, out->stream, sizeof(out->stream));
     uint32_t runs_size = take_u32(c);
     out->runs = span_of(take_bytes(c, runs_size), runs_size);
-    out->uidl = take_limited(c, UIDL_SIZE_MAX);
+    out->uidl = meta_take_limited(c, UIDL_SIZE_MAX);
     for (int i = 0; i < FIELD_COUNT; i++)
-        out->fields[i] = take_limited(c, FIELD_SIZE_MAX);
+        out->fields[i] = meta_take_limited(c, FIELD_SIZE_MAX);
     if (c->bad || out->n == 0 || out->kind > BODY_SAME)
         return ERR_DAMAGED;
     r->next++;
@@ -167,7 +154,7 @@ int chunk_meta_decode(struct span meta, struct chunk_meta *out)
     take_copy(&c, out->stream, sizeof(out->stream));
     out->sequence = take_u32(&c);
     out->raw_offset = take_u64(&c);
-    return finished(&c);
+    return meta_finished(&c);
 }
 
 void commit_meta_encode(struct buffer *out, const struct commit_meta *m)
@@ -179,7 +166,7 @@ int commit_meta_decode(struct span meta, struct commit_meta *out)
 {
     struct cursor c = cursor_over(meta.data, meta.size);
     out->durable_upto = take_u64(&c);
-    return finished(&c);
+    return meta_finished(&c);
 }
 
 void account_meta_encode(struct buffer *out, const struct account_meta *m)
@@ -192,8 +179,8 @@ int account_meta_decode(struct span meta, struct account_meta *out)
 {
     struct cursor c = cursor_over(meta.data, meta.size);
     out->number = take_u32(&c);
-    out->name = take_limited(&c, NAME_SIZE_MAX);
-    return out->number == 0 || out->name.size == 0 ? ERR_DAMAGED : finished(&c);
+    out->name = meta_take_limited(&c, NAME_SIZE_MAX);
+    return out->number == 0 || out->name.size == 0 ? ERR_DAMAGED : meta_finished(&c);
 }
 
 void source_meta_encode(struct buffer *out, const struct source_meta *m)
@@ -207,9 +194,9 @@ int source_meta_decode(struct span meta, struct source_meta *out)
 {
     struct cursor c = cursor_over(meta.data, meta.size);
     out->number = take_u32(&c);
-    out->host = take_limited(&c, NAME_SIZE_MAX);
-    out->login = take_limited(&c, NAME_SIZE_MAX);
-    return out->number == 0 ? ERR_DAMAGED : finished(&c);
+    out->host = meta_take_limited(&c, NAME_SIZE_MAX);
+    out->login = meta_take_limited(&c, NAME_SIZE_MAX);
+    return out->number == 0 ? ERR_DAMAGED : meta_finished(&c);
 }
 
 void seen_meta_encode(struct buffer *out, const struct seen_meta *m)
@@ -226,54 +213,8 @@ int seen_meta_decode(struct span meta, struct seen_meta *out)
     out->n = take_u64(&c);
     out->source = take_u32(&c);
     out->listed_size = take_u64(&c);
-    out->uidl = take_limited(&c, UIDL_SIZE_MAX);
-    return out->n == 0 ? ERR_DAMAGED : finished(&c);
-}
-
-void session_meta_encode(struct buffer *out, const struct session_meta *m)
-{
-    buffer_put_u32(out, m->source);
-    buffer_put_u8(out, m->state);
-    buffer_put_u8(out, m->trusted);
-    buffer_put_u8(out, m->more);
-    buffer_put_u8(out, 0);
-    buffer_put_u64(out, (uint64_t)m->began_us);
-    buffer_put_u64(out, (uint64_t)m->ended_us);
-    const uint64_t counts[] = {m->listed,  m->listed_bytes, m->known,
-                               m->fetched, m->deduplicated, m->healed,
-                               m->refused, m->quarantined,  m->bytes};
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-        buffer_put_u64(out, counts[i]);
-    buffer_put(out, m->digest, sizeof(m->digest));
-    buffer_put_span(out, m->address);
-    buffer_put_span(out, m->tls);
-    buffer_put_span(out, m->untrusted);
-    buffer_put_span(out, m->text);
-}
-
-int session_meta_decode(struct span meta, struct session_meta *out)
-{
-    struct cursor c = cursor_over(meta.data, meta.size);
-    out->source = take_u32(&c);
-    out->state = take_u8(&c);
-    out->trusted = take_u8(&c);
-    out->more = take_u8(&c);
-    uint8_t reserved = take_u8(&c);
-    out->began_us = (int64_t)take_u64(&c);
-    out->ended_us = (int64_t)take_u64(&c);
-    uint64_t *const counts[] = {&out->listed,  &out->listed_bytes, &out->known,
-                                &out->fetched, &out->deduplicated, &out->healed,
-                                &out->refused, &out->quarantined,  &out->bytes};
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-        *counts[i] = take_u64(&c);
-    take_copy(&c, out->digest, sizeof(out->digest));
-    out->address = take_limited(&c, TEXT_SIZE_MAX);
-    out->tls = take_limited(&c, TEXT_SIZE_MAX);
-    out->untrusted = take_limited(&c, TEXT_SIZE_MAX);
-    out->text = take_limited(&c, TEXT_SIZE_MAX);
-    if (out->state > SESSION_FAILED || out->trusted > 1 || out->more > 1 || reserved != 0)
-        return ERR_DAMAGED;
-    return finished(&c);
+    out->uidl = meta_take_limited(&c, UIDL_SIZE_MAX);
+    return out->n == 0 ? ERR_DAMAGED : meta_finished(&c);
 }
 
 void quarantine_meta_encode(struct buffer *out, const struct quarantine_meta *m)
@@ -292,10 +233,10 @@ int quarantine_meta_decode(struct span meta, struct quarantine_meta *out)
     out->source = take_u32(&c);
     out->listed_size = take_u64(&c);
     out->size = take_u64(&c);
-    out->uidl = take_limited(&c, UIDL_SIZE_MAX);
-    out->file = take_limited(&c, NAME_SIZE_MAX);
-    out->reason = take_limited(&c, TEXT_SIZE_MAX);
-    return finished(&c);
+    out->uidl = meta_take_limited(&c, UIDL_SIZE_MAX);
+    out->file = meta_take_limited(&c, NAME_SIZE_MAX);
+    out->reason = meta_take_limited(&c, TEXT_SIZE_MAX);
+    return meta_finished(&c);
 }
 
 void lost_meta_encode(struct buffer *out, const struct lost_meta *m)
@@ -312,8 +253,8 @@ int lost_meta_decode(struct span meta, struct lost_meta *out)
     out->segment = take_u64(&c);
     out->first = take_u64(&c);
     out->last = take_u64(&c);
-    out->reason = take_limited(&c, TEXT_SIZE_MAX);
-    return out->first > out->last ? ERR_DAMAGED : finished(&c);
+    out->reason = meta_take_limited(&c, TEXT_SIZE_MAX);
+    return out->first > out->last ? ERR_DAMAGED : meta_finished(&c);
 }
 
 void packed_record_encode(struct buffer *out, const struct packed_record *r)

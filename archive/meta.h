@@ -9,6 +9,7 @@
 #include "archive/bytes.h"
 #include "archive/digest.h"
 #include "archive/format.h"
+#include "archive/number_set.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,6 +30,10 @@ enum body_kind {
 #define MESSAGE_NO_UIDL \
     4u /* the server gave none, a blank one, or one over UIDL_SIZE_MAX */
 #define MESSAGE_UNTRUSTED 8u /* from a listing that was not trusted */
+#define MESSAGE_FORGEABLE                                                               \
+    16u                      /* its UIDL stands in a header its sender could write (Q9) \
+                              */
+#define MESSAGE_STAND_IN 32u /* the server's text in place of the message (Q22, Q32) */
 
 enum { FIELD_DATE, FIELD_FROM, FIELD_TO, FIELD_SUBJECT, FIELD_MESSAGE_ID, FIELD_COUNT };
 
@@ -151,11 +156,21 @@ enum session_state {
     SESSION_FAILED = 2,   /* nothing could be listed */
 };
 
+/* Session flags */
+#define SESSION_DELETES 1u    /* a delete session: nothing new was fetched */
+#define SESSION_RENUMBERED 2u /* most UIDLs had changed (Q7) */
+#define SESSION_REUSED 4u     /* a known UIDL came with another message (Q8, Q9) */
+#define SESSION_DOUBTED 8u    /* most of what was listed before was missing (Q13) */
+#define SESSION_NAMES 16u     /* `named` and `highest` are set; an empty set counts */
+#define SESSION_FLAGS_KNOWN 31u
+
 struct session_meta {
     uint32_t source;
     uint8_t state;   /* enum session_state */
     uint8_t trusted; /* the listing, 1 or 0 */
     uint8_t more;    /* left at the session's limit, 1 or 0 */
+    uint8_t flags;   /* SESSION_* */
+    uint8_t doubts;  /* listings in a row that were doubted, this one included */
     int64_t began_us;
     int64_t ended_us;
     uint64_t listed;       /* messages STAT counted; SIZE_UNKNOWN: never got that far */
@@ -166,8 +181,13 @@ struct session_meta {
     uint64_t healed;       /* damaged copies replaced */
     uint64_t refused;      /* -ERR to RETR */
     uint64_t quarantined;
+    uint64_t deleted;            /* DELE and QUIT answered +OK */
+    uint64_t unknown;            /* DELE sent, an answer missing */
+    uint64_t vanished;           /* listed before, not now, and not deleted by us */
     uint64_t bytes;              /* of the bodies received */
     uint8_t digest[SHA256_SIZE]; /* of the listing */
+    uint64_t highest;            /* the account's highest N at its end */
+    struct span named;           /* number_set.h: the archived messages that it listed */
     struct span address;         /* the peer's, as text */
     struct span tls;             /* version and cipher, as text */
     struct span untrusted;       /* why the listing was not trusted; empty when it was */
@@ -176,6 +196,73 @@ struct session_meta {
 
 void session_meta_encode(struct buffer *out, const struct session_meta *m);
 int session_meta_decode(struct span meta, struct session_meta *out);
+
+/* Quiet polls behind a SESSION, all with the same listing. */
+struct session_run_meta {
+    uint32_t source;
+    uint64_t polls;
+    int64_t first_us; /* ends of the first and the last of them */
+    int64_t last_us;
+    uint64_t listed;
+    uint64_t listed_bytes;
+    uint8_t digest[SHA256_SIZE];
+};
+
+void session_run_meta_encode(struct buffer *out, const struct session_run_meta *m);
+int session_run_meta_decode(struct span meta, struct session_run_meta *out);
+
+/* What became of the deletion of one message from one maildrop. */
+enum deletion_state {
+    DELETION_NONE = 0,
+    DELETION_INTENDED = 1,  /* journalled; DELE may have been sent */
+    DELETION_ACCEPTED = 2,  /* DELE and QUIT were answered +OK */
+    DELETION_UNKNOWN = 3,   /* DELE was sent, an answer is missing (Q58) */
+    DELETION_REFUSED = 4,   /* DELE was answered -ERR */
+    DELETION_UNSENT = 5,    /* DELE was not sent after all */
+    DELETION_ABSENT = 6,    /* a later complete listing lacked it */
+    DELETION_CONFIRMED = 7, /* a second one did */
+    DELETION_RETURNED = 8,  /* listed again, with the archived bytes (Q37) */
+};
+
+/* DELETE_INTENT: what may be deleted, and on what proof. Nothing of it is a place. */
+struct intent_meta {
+    uint64_t n;
+    uint64_t listed_size; /* then and now */
+    uint8_t attempt;      /* from 1 */
+    uint8_t proof;        /* INTENT_* */
+    uint8_t sha256[SHA256_SIZE];
+    struct span uidl;
+};
+
+#define INTENT_READ_BACK 1u     /* the copy was read from the disk and has this SHA-256 */
+#define INTENT_FETCHED_AGAIN 2u /* and so has what the server gave in this session */
+
+/* Messages of DELETE_INTENT and DELETE_OUTCOME. */
+#define DELETIONS_MAX 1024
+
+void intents_begin(struct buffer *out, uint32_t source, uint32_t count);
+void intents_add(struct buffer *out, const struct intent_meta *m);
+
+struct intents_reader {
+    struct cursor cursor;
+    uint32_t source;
+    uint32_t left;
+};
+
+int intents_open(struct intents_reader *r, struct span meta);
+/* 0; ERR_NOT_FOUND behind the last; ERR_DAMAGED. */
+int intents_next(struct intents_reader *r, struct intent_meta *out);
+
+/* DELETE_OUTCOME: this is now the state of these messages. */
+struct outcome_meta {
+    uint32_t source;
+    uint8_t state; /* enum deletion_state, from DELETION_ACCEPTED on */
+    struct span text;
+    struct span numbers; /* number_set.h; up to DELETIONS_MAX */
+};
+
+void outcome_meta_encode(struct buffer *out, const struct outcome_meta *m);
+int outcome_meta_decode(struct span meta, struct outcome_meta *out);
 
 struct quarantine_meta {
     uint32_t source;

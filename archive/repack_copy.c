@@ -177,6 +177,9 @@ static int copy_record(struct repack *r, struct segment_file *f)
     case RECORD_SOURCE:
     case RECORD_SEEN:
     case RECORD_SESSION:
+    case RECORD_SESSION_RUN:
+    case RECORD_DELETE_INTENT:
+    case RECORD_DELETE_OUTCOME:
     case RECORD_QUARANTINE:
     case RECORD_LOST:
         return pack_view(r, &r->view);

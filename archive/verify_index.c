@@ -1,4 +1,5 @@
 #include "archive/error.h"
+#include "archive/maildrop_rows.h"
 #include "archive/verify_internal.h"
 
 static int same_uidl(void *arg, const struct uidl_entry *e)
@@ -106,10 +107,43 @@ static bool part_row(struct verifier *v, struct span meta, const struct place *a
 static bool ledger_row(struct verifier *v, const struct place *at)
 {
     uint64_t lsn = v->view.header.lsn;
-    struct place row;
-    uint32_t ordinal = 0;
-    return row_next_ledger(v->txn, v->view.header.account, &lsn, &row, &ordinal) == 0 &&
-           lsn == v->view.header.lsn && leads_to(&row, at);
+    struct ledger_row row;
+    return row_next_ledger(v->txn, v->view.header.account, &lsn, &row) == 0 &&
+           lsn == v->view.header.lsn && row.type == v->view.header.type &&
+           leads_to(&row.place, at);
+}
+
+/* The row says what this record says, or what a later one does. */
+static bool deletion_row(struct verifier *v, uint32_t source, uint64_t n, uint8_t state)
+{
+    struct deletion_row row;
+    if (row_get_deletion(v->txn, v->view.header.account, source, n, &row) != 0)
+        return false;
+    return row.lsn > v->view.header.lsn ||
+           (row.lsn == v->view.header.lsn && row.state == state);
+}
+
+static bool intent_rows(struct verifier *v, struct span meta)
+{
+    struct intents_reader reader;
+    struct intent_meta m;
+    if (intents_open(&reader, meta) != 0)
+        return true;
+    while (intents_next(&reader, &m) == 0)
+        if (!deletion_row(v, reader.source, m.n, DELETION_INTENDED))
+            return false;
+    return true;
+}
+
+static bool outcome_rows(struct verifier *v, struct span meta)
+{
+    struct outcome_meta m;
+    if (outcome_meta_decode(meta, &m) != 0)
+        return true;
+    for (uint64_t n = 0; (n = number_set_next(m.numbers, n)) != 0;)
+        if (!deletion_row(v, m.source, n, m.state))
+            return false;
+    return true;
 }
 
 void verify_rows(struct verifier *v, uint64_t segment)
@@ -121,7 +155,13 @@ void verify_rows(struct verifier *v, uint64_t segment)
         return;
     switch (v->view.header.type) {
     case RECORD_SEEN:
-        found = seen_row(v, meta);
+        found = seen_row(v, meta) && ledger_row(v, &at);
+        break;
+    case RECORD_DELETE_INTENT:
+        found = intent_rows(v, meta) && ledger_row(v, &at);
+        break;
+    case RECORD_DELETE_OUTCOME:
+        found = outcome_rows(v, meta) && ledger_row(v, &at);
         break;
     case RECORD_ACCOUNT:
         found = account_row(v, meta);
@@ -136,6 +176,7 @@ void verify_rows(struct verifier *v, uint64_t segment)
         found = chunk_row(v, meta, &at);
         break;
     case RECORD_SESSION:
+    case RECORD_SESSION_RUN:
     case RECORD_QUARANTINE:
     case RECORD_LOST:
         found = ledger_row(v, &at);

@@ -309,7 +309,7 @@ static void account_for(struct segment_check *c, bool body_sound)
         note_name(v);
     else if (h->type == RECORD_SUPERSEDES)
         note_superseded(v);
-    if (h->type == RECORD_SESSION || h->type == RECORD_QUARANTINE || h->type == RECORD_LOST)
+    if (row_is_ledger(h->type))
         note_ledger(v);
     verify_rows(v, c->file->header.id);
 }

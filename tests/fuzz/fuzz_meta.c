@@ -33,6 +33,20 @@ static int toc(struct span meta, struct buffer *out)
     return err;
 }
 
+static int intents(struct span meta, struct buffer *out)
+{
+    struct intents_reader r;
+    struct intent_meta m;
+    int err = intents_open(&r, meta);
+    if (err != 0)
+        return err;
+    intents_begin(out, r.source, r.left);
+    while ((err = intents_next(&r, &m)) == 0)
+        intents_add(out, &m);
+    FUZZ_CHECK(err == ERR_DAMAGED || err == ERR_NOT_FOUND);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 /* Decode by type, and encode what came of it. */
 #define AGAIN(kind)                                       \
     static int kind(struct span meta, struct buffer *out) \
@@ -50,14 +64,26 @@ AGAIN(source)
 AGAIN(chunk)
 AGAIN(seen)
 AGAIN(session)
+AGAIN(session_run)
+AGAIN(outcome)
 AGAIN(quarantine)
 AGAIN(lost)
 
 static int (*const again[])(struct span meta, struct buffer *out) = {
-    [RECORD_COMMIT] = commit, [RECORD_ACCOUNT] = account, [RECORD_SOURCE] = source,
-    [RECORD_BLOCK] = block,   [RECORD_CHUNK] = chunk,     [RECORD_END] = block,
-    [RECORD_SEEN] = seen,     [RECORD_SESSION] = session, [RECORD_QUARANTINE] = quarantine,
-    [RECORD_LOST] = lost,     [RECORD_SEAL] = toc,
+    [RECORD_COMMIT] = commit,
+    [RECORD_ACCOUNT] = account,
+    [RECORD_SOURCE] = source,
+    [RECORD_BLOCK] = block,
+    [RECORD_CHUNK] = chunk,
+    [RECORD_END] = block,
+    [RECORD_SEEN] = seen,
+    [RECORD_SESSION] = session,
+    [RECORD_QUARANTINE] = quarantine,
+    [RECORD_LOST] = lost,
+    [RECORD_SEAL] = toc,
+    [RECORD_SESSION_RUN] = session_run,
+    [RECORD_DELETE_INTENT] = intents,
+    [RECORD_DELETE_OUTCOME] = outcome,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
