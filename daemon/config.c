@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define PORT_IMPLICIT 995 /* RFC 8314 */
@@ -405,4 +406,14 @@ const struct config_server *config_find_server(const struct config *config,
         return NULL;
     return bsearch(name, config->servers, config->server_count, sizeof(*config->servers),
                    compare_server);
+}
+
+bool config_same_server(const struct config_server *a, const struct config_server *b)
+{
+    return strcasecmp(a->host, b->host) == 0 && a->port == b->port && a->tls == b->tls;
+}
+
+bool config_same_mailbox(const struct config_account *a, const struct config_account *b)
+{
+    return config_same_server(a->server, b->server) && strcmp(a->user, b->user) == 0;
 }

@@ -86,6 +86,11 @@ const struct config_account *config_find_account(const struct config *config,
 const struct config_server *config_find_server(const struct config *config,
                                                const char *name);
 
+/* Whether what was learnt of one holds for the other, as after a reload: a server with the
+ * same host, port and tls; a mailbox on such a server with the same user. */
+bool config_same_server(const struct config_server *a, const struct config_server *b);
+bool config_same_mailbox(const struct config_account *a, const struct config_account *b);
+
 /* Only the archive's path, for tools: whatever stands outside [archive] is not looked at,
  * so that mail can be restored with a configuration that is broken elsewhere. *out_path:
  * free() it. Errors as of config_load(). */

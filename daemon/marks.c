@@ -9,54 +9,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define FILE_FIRST_LINE "mailcask marks 1"
 #define FILE_LINE_SIZE (CONFIG_NAME_MAX + 128)
 #define HASH_START 0xcbf29ce484222325u
 
-/* Of a text: FNV-1a, 0 for the empty one. That two texts meet costs a line in a log. */
-typedef uint64_t text_hash;
-
 struct server_marks {
     bool no_capa, window_one;
     int64_t learnt_s; /* CLOCK_REALTIME, from marks_save() on; 0: since then */
-    text_hash said;
-};
-
-struct account_marks {
-    struct pool_marks mailbox; /* the server's part of it is in struct server_marks */
-    text_hash said;
 };
 
 struct marks {
     const struct config *config;
     struct server_marks *servers;
-    struct account_marks *accounts;
+    struct pool_marks *accounts; /* the server's part of it is in struct server_marks */
     bool changed;
 };
 
+/* FNV-1a */
 static uint64_t hash_byte(uint64_t hash, int byte)
 {
     return (hash ^ (unsigned char)byte) * 0x100000001b3u;
-}
-
-static text_hash hash_text(const char *text)
-{
-    if (text[0] == '\0')
-        return 0;
-    uint64_t hash = HASH_START;
-    for (; *text != '\0'; text++)
-        hash = hash_byte(hash, *text);
-    return hash | 1;
-}
-
-static bool news(text_hash *said, const char *text)
-{
-    text_hash hash = hash_text(text);
-    bool is_new = hash != *said;
-    *said = hash;
-    return is_new;
 }
 
 int marks_new(const struct config *config, struct marks **out)
@@ -85,29 +58,19 @@ void marks_free(struct marks *m)
     free(m);
 }
 
-static bool same_server(const struct config_server *a, const struct config_server *b)
-{
-    return strcasecmp(a->host, b->host) == 0 && a->port == b->port && a->tls == b->tls;
-}
-
-static bool same_mailbox(const struct config_account *a, const struct config_account *b)
-{
-    return same_server(a->server, b->server) && strcmp(a->user, b->user) == 0;
-}
-
 void marks_adopt(struct marks *m, const struct marks *old)
 {
     const struct config *now = m->config, *before = old->config;
     for (size_t i = 0; i < now->server_count; i++) {
         const struct config_server *server =
             config_find_server(before, now->servers[i].name);
-        if (server != NULL && same_server(server, &now->servers[i]))
+        if (server != NULL && config_same_server(server, &now->servers[i]))
             m->servers[i] = old->servers[server - before->servers];
     }
     for (size_t i = 0; i < now->account_count; i++) {
         const struct config_account *account =
             config_find_account(before, now->accounts[i].name);
-        if (account != NULL && same_mailbox(account, &now->accounts[i]))
+        if (account != NULL && config_same_mailbox(account, &now->accounts[i]))
             m->accounts[i] = old->accounts[account - before->accounts];
     }
     m->changed = old->changed;
@@ -121,7 +84,7 @@ static struct server_marks *server_of(const struct marks *m, uint32_t account)
 void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out)
 {
     const struct server_marks *server = server_of(m, account);
-    *out = m->accounts[account].mailbox;
+    *out = m->accounts[account];
     out->pop3.no_capa = server->no_capa;
     out->pop3.window_one = server->window_one;
 }
@@ -129,7 +92,7 @@ void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out)
 void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks)
 {
     struct server_marks *server = server_of(m, account);
-    struct pool_marks *mailbox = &m->accounts[account].mailbox;
+    struct pool_marks *mailbox = &m->accounts[account];
     const struct pop3_memory *pop3 = &marks->pop3;
     m->changed |= mailbox->trouble != marks->trouble ||
                   mailbox->trouble_count != marks->trouble_count ||
@@ -139,16 +102,6 @@ void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks
     /* Sessions that began before another one learned it know nothing of it. */
     server->no_capa |= pop3->no_capa;
     server->window_one |= pop3->window_one;
-}
-
-bool marks_account_news(struct marks *m, uint32_t account, const char *text)
-{
-    return news(&m->accounts[account].said, text);
-}
-
-bool marks_server_news(struct marks *m, uint32_t server, const char *text)
-{
-    return news(&m->servers[server].said, text);
 }
 
 /* The file: a line for each server and account of which there is something to know, its
@@ -216,7 +169,7 @@ int marks_save(struct marks *m, const char *path, int64_t now_s)
         put_server(&out, &m->config->servers[i], marks);
     }
     for (size_t i = 0; i < m->config->account_count; i++)
-        put_account(&out, &m->config->accounts[i], &m->accounts[i].mailbox);
+        put_account(&out, &m->config->accounts[i], &m->accounts[i]);
     int err =
         out.failed ? -ENOMEM : file_replace(&system_files, path, out.data, out.size, 0600);
     buffer_free(&out);
@@ -254,7 +207,7 @@ static void take_account(struct marks *m, const char *line)
         return;
     const struct config_account *account = config_find_account(m->config, line + name);
     if (account != NULL && identity(account->server, account->user) == id)
-        m->accounts[account - m->config->accounts].mailbox = marks;
+        m->accounts[account - m->config->accounts] = marks;
 }
 
 void marks_load(struct marks *m, const char *path, int64_t now_s)

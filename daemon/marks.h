@@ -1,7 +1,6 @@
 /* What is kept of each server and account from one session to the next: what its maildrop
- * taught (Q21, Q29, Q39, Q50), and what was said of it last, so that it is not said again.
- * The former may be kept in a small file from one process to the next; losing it costs some
- * tries. One thread. */
+ * taught (Q21, Q29, Q39, Q50). It may be kept in a small file from one process to the next;
+ * losing it costs some tries. One thread. */
 #ifndef MAILCASK_DAEMON_MARKS_H
 #define MAILCASK_DAEMON_MARKS_H
 
@@ -23,8 +22,7 @@ struct marks;
 int marks_new(const struct config *config, struct marks **out);
 void marks_free(struct marks *m);
 
-/* After a reload: take over what still holds. A server is the same with the same host, port
- * and tls, a mailbox on the same server with the same user. */
+/* After a reload: take over what still holds, config_same_server(). */
 void marks_adopt(struct marks *m, const struct marks *old);
 
 /* For the account's next job. */
@@ -42,10 +40,5 @@ int marks_save(struct marks *m, const char *path, int64_t now_s);
 /* Take in, of what the file knows, what holds as after a reload. A file that is missing or
  * cannot be read is empty, so is a line that cannot be understood. */
 void marks_load(struct marks *m, const char *path, int64_t now_s);
-
-/* Whether this is another text than the last one of this account, or this server; "" is
- * that all is well, and news only after another text. Remembers it. */
-bool marks_account_news(struct marks *m, uint32_t account, const char *text);
-bool marks_server_news(struct marks *m, uint32_t server, const char *text);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define DRAW_INTERVAL_MS 200
 /* Sessions of one account that messages may break in one pass: ten such messages. */
@@ -91,6 +92,7 @@ static void say_failure(const struct once *o, const struct session_end *end)
 {
     char text[ROUNDS_SENTENCE_SIZE];
     rounds_sentence(&o->rounds, end, text);
+    (void)health_account_news(o->rounds.health, end->account, text, (int64_t)time(NULL));
     if (text[0] != '\0')
         log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name,
                  text);
@@ -131,12 +133,11 @@ static void judge(struct once *o, struct session_end *end)
         return;
     end->counts.refused = state->tally.refused;
     end->counts.quarantined = state->tally.quarantined;
-    if (rounds_incomplete(end)) {
+    if (rounds_incomplete(end))
         o->tally.failed++;
-        say_failure(o, end);
-    } else {
+    else
         o->tally.complete++;
-    }
+    say_failure(o, end);
 }
 
 /* When the archive has failed that is said once, not by each session, and how much of what

@@ -37,6 +37,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
     if (err == 0)
         err = marks_new(config, &r->marks);
     if (err == 0)
+        err = health_new(config, &r->health);
+    if (err == 0)
         err = scheduler_new(config, selected, mode, process_seed(), clock_now_ms(),
                             &r->scheduler);
     if (err != 0)
@@ -52,6 +54,7 @@ void rounds_destroy(struct rounds *r)
     sessions_destroy(r->sessions);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
+    health_free(r->health);
     config_free(r->config);
     *r = (struct rounds){0};
 }
@@ -68,7 +71,19 @@ static void marks_path(const struct rounds *r, char out[PATH_MAX])
     (void)snprintf(out, PATH_MAX, "%s/state/marks", r->config->archive_path);
 }
 
-static void load_marks(struct rounds *r)
+static int recall_account(void *arg, const struct account_info *info)
+{
+    const struct rounds *r = arg;
+    const struct config_account *account = config_find_account(r->config, info->name);
+    if (account != NULL && info->session_us > 0 && info->session_state == SESSION_COMPLETE)
+        health_complete(r->health, (uint32_t)(account - r->config->accounts),
+                        HEALTH_LISTED_UNKNOWN, info->session_us / 1000000);
+    return 0;
+}
+
+/* What an earlier process left. What cannot be read of it is not missed: it is learnt
+ * anew. */
+static void recall(struct rounds *r)
 {
     char path[PATH_MAX];
     if (r->marks_saved_ms != 0)
@@ -76,6 +91,7 @@ static void load_marks(struct rounds *r)
     marks_path(r, path);
     marks_load(r->marks, path, (int64_t)time(NULL));
     r->marks_saved_ms = clock_now_ms();
+    (void)archive_each_account(r->archive, recall_account, r);
 }
 
 /* If there is something to save; at_once: although it was done a moment ago. */
@@ -125,7 +141,7 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
         archive_problem(out_text, r->config->archive_path, err);
         return err;
     }
-    load_marks(r);
+    recall(r);
     err = sessions_open(r->sessions, r->archive, r->config->max_memory_bytes, r->backend);
     if (err != 0) {
         (void)snprintf(out_text, ARCHIVE_PROBLEM_SIZE, "the workers cannot be started: %s",
@@ -176,22 +192,29 @@ int rounds_reload(struct rounds *r, struct config *config)
 {
     struct scheduler *scheduler = NULL;
     struct marks *marks = NULL;
+    struct health *health = NULL;
     uint64_t now_ms = clock_now_ms();
     int err = marks_new(config, &marks);
+    if (err == 0)
+        err = health_new(config, &health);
     if (err == 0)
         err = scheduler_new(config, NULL, r->mode, process_seed(), now_ms, &scheduler);
     if (err != 0) {
         marks_free(marks);
+        health_free(health);
         return err;
     }
     scheduler_adopt(scheduler, r->scheduler, now_ms);
     marks_adopt(marks, r->marks);
+    health_adopt(health, r->health);
     sessions_renumber(r->sessions, config);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
+    health_free(r->health);
     config_free(r->config);
     r->scheduler = scheduler;
     r->marks = marks;
+    r->health = health;
     r->config = config;
     return 0;
 }
@@ -202,7 +225,7 @@ static void not_begun(struct rounds *r, uint32_t account, int err)
     outcome_set(&outcome, SCOPE_PROCESS, RETRY_BACKOFF,
                 "The session was not begun: %s; it will be tried again later.",
                 err == -EBUSY ? "an earlier one has not ended" : error_text(err));
-    if (marks_account_news(r->marks, account, outcome.text))
+    if (health_account_news(r->health, account, outcome.text, (int64_t)time(NULL)))
         log_line(r->log, "%s: %s", r->config->accounts[account].name, outcome.text);
     scheduler_done(r->scheduler, account, &outcome, clock_now_ms());
 }
@@ -264,6 +287,8 @@ bool rounds_take(struct rounds *r, struct session_end *out)
 void rounds_settle(struct rounds *r, const struct session_end *end)
 {
     struct outcome outcome = end->outcome;
+    if (end->held && !end->stopped && !outcome.more && !rounds_incomplete(end))
+        health_complete(r->health, end->account, end->counts.listed, (int64_t)time(NULL));
     /* Whether to try again is then about the message, and it is put aside by now. */
     if (outcome.scope == SCOPE_MESSAGE)
         outcome.retry = RETRY_NONE;

@@ -6,6 +6,7 @@
 
 #include "daemon/archive_problem.h"
 #include "daemon/config.h"
+#include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
 #include "daemon/scheduler.h"
@@ -25,6 +26,7 @@ struct rounds {
     struct config *config;
     struct scheduler *scheduler;
     struct marks *marks;
+    struct health *health;
     uint64_t marks_saved_ms; /* 0: not even loaded */
     bool marks_unsaved;      /* that was said */
     struct archive *archive; /* NULL: closed */

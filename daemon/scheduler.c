@@ -484,6 +484,12 @@ enum scheduler_state scheduler_status(const struct scheduler *s, uint32_t accoun
     return s->accounts[account].state;
 }
 
+uint32_t scheduler_server_running(const struct scheduler *s, uint32_t server)
+{
+    assert(server < s->server_count);
+    return s->servers[server].running;
+}
+
 uint64_t scheduler_server_blocked_ms(const struct scheduler *s, uint32_t server)
 {
     assert(server < s->server_count);

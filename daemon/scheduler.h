@@ -82,8 +82,10 @@ bool scheduler_finished(const struct scheduler *s);
 enum scheduler_state scheduler_status(const struct scheduler *s, uint32_t account,
                                       uint64_t *out_due_ms, uint32_t *out_failures);
 
-/* Until when a server's accounts are held back; 0: they are not. server: index in
- * config->servers. */
+/* How many sessions a server has now. server: index in config->servers. */
+uint32_t scheduler_server_running(const struct scheduler *s, uint32_t server);
+
+/* Until when a server's accounts are held back; 0: they are not. */
 uint64_t scheduler_server_blocked_ms(const struct scheduler *s, uint32_t server);
 
 #endif

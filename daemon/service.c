@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PAUSE_FIRST_MS 30000 /* after the archive has failed; doubles to: */
 #define PAUSE_MAX_MS 300000
@@ -43,7 +44,7 @@ static void say_server_failure(struct service *v, const struct config_server *se
                                const char *text)
 {
     uint32_t index = (uint32_t)(server - v->rounds.config->servers);
-    if (marks_server_news(v->rounds.marks, index, text))
+    if (health_server_news(v->rounds.health, index, text, (int64_t)time(NULL)))
         log_line(v->how->log, "server %s: %s", server->name, text);
 }
 
@@ -53,6 +54,7 @@ static void say_end(struct service *v, const struct session_end *end)
     const struct config_account *account = &r->config->accounts[end->account];
     const struct config_server *server = account->server;
     const struct outcome *outcome = &end->outcome;
+    int64_t now_s = (int64_t)time(NULL);
     char text[ROUNDS_SENTENCE_SIZE];
     say_fetched(v, end);
     if (end->stopped)
@@ -63,9 +65,9 @@ static void say_end(struct service *v, const struct session_end *end)
         return;
     }
     if (end->held && outcome->scope != SCOPE_PROCESS &&
-        marks_server_news(r->marks, (uint32_t)(server - r->config->servers), ""))
+        health_server_news(r->health, (uint32_t)(server - r->config->servers), "", now_s))
         log_line(v->how->log, "server %s: works again", server->name);
-    if (marks_account_news(r->marks, end->account, text))
+    if (health_account_news(r->health, end->account, text, now_s))
         log_line(v->how->log, "%s: %s", account->name,
                  text[0] != '\0' ? text : "works again");
 }

@@ -42,7 +42,8 @@ struct session {
 /* 1. The inbox is guarded by the lock; everything else is the owner's thread's. 2. The
  * eventfd is not 0 while the inbox is not empty. */
 struct sessions {
-    struct pool *pool; /* NULL: closed */
+    struct pool *pool;           /* NULL: closed */
+    struct pool_progress before; /* of the pools that were */
     struct secret_readers *readers;
     struct session *first; /* under way */
     uint32_t count;
@@ -240,6 +241,7 @@ int sessions_close(struct sessions *s)
         return 0;
     pool_stop(s->pool);
     int err = sessions_failure(s);
+    sessions_progress(s, &s->before);
     let_go(s->pool);
     s->pool = NULL;
     return err;
@@ -401,9 +403,17 @@ int sessions_failure(const struct sessions *s)
 
 void sessions_progress(const struct sessions *s, struct pool_progress *out)
 {
-    *out = (struct pool_progress){0};
+    const struct pool_progress *before = &s->before;
+    struct pool_progress now = {.memory_peak = 0};
     if (s->pool != NULL)
-        pool_progress(s->pool, out);
+        pool_progress(s->pool, &now);
+    now.messages += before->messages;
+    now.received_bytes += before->received_bytes;
+    now.stored_bytes += before->stored_bytes;
+    now.commits += before->commits;
+    if (now.memory_peak < before->memory_peak)
+        now.memory_peak = before->memory_peak;
+    *out = now;
 }
 
 const char *sessions_describe(const struct sessions *s)

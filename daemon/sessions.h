@@ -64,10 +64,12 @@ uint32_t sessions_count(const struct sessions *s);
  * configuration, or to nobody. */
 void sessions_renumber(struct sessions *s, const struct config *config);
 
-/* pool_failure(), pool_progress() and pool_describe() of the pool that is open; 0, zeroes
- * and "" if none is. */
-int sessions_failure(const struct sessions *s);
+/* pool_progress() of all pools so far together; what is of a moment, of the one that is
+ * open. */
 void sessions_progress(const struct sessions *s, struct pool_progress *out);
+
+/* pool_failure() and pool_describe() of the pool that is open; 0 and "" if none is. */
+int sessions_failure(const struct sessions *s);
 const char *sessions_describe(const struct sessions *s);
 
 #endif

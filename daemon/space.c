@@ -12,6 +12,7 @@ void space_judge(struct space *s, uint64_t free_bytes, uint64_t total_bytes)
         mark = SPACE_MARK_MIN;
     if (mark > SPACE_MARK_MAX)
         mark = SPACE_MARK_MAX;
+    s->free_bytes = free_bytes;
     s->mark_bytes = mark;
     s->low = total_bytes > 0 && free_bytes < (s->low ? mark * SPACE_ROOM_AGAIN : mark);
 }

@@ -17,6 +17,7 @@
 
 struct space {
     bool low;
+    uint64_t free_bytes; /* as looked at last; 0: nothing, or not known */
     uint64_t mark_bytes;
 };
 

@@ -22,13 +22,6 @@ static uint32_t account(const struct config *config, const char *name)
     return (uint32_t)(found - config->accounts);
 }
 
-static uint32_t server(const struct config *config, const char *name)
-{
-    const struct config_server *found = config_find_server(config, name);
-    assert_non_null(found);
-    return (uint32_t)(found - config->servers);
-}
-
 static struct marks *new_marks(const struct config *config)
 {
     struct marks *m = NULL;
@@ -85,25 +78,6 @@ static void a_session_that_began_before_does_not_clear_them(void **state)
     config_free(config);
 }
 
-static void a_text_is_news_once(void **state)
-{
-    struct config *config = three_accounts(state);
-    struct marks *m = new_marks(config);
-    uint32_t a = account(config, "a"), b = account(config, "b");
-    assert_false(marks_account_news(m, a, "")); /* nothing was wrong */
-    assert_true(marks_account_news(m, a, "wrong password"));
-    assert_false(marks_account_news(m, a, "wrong password"));
-    assert_true(marks_account_news(m, b, "wrong password"));
-    assert_true(marks_account_news(m, a, "in use"));
-    assert_true(marks_account_news(m, a, ""));
-    assert_false(marks_account_news(m, a, ""));
-    assert_true(marks_server_news(m, server(config, "one"), "refused"));
-    assert_false(marks_server_news(m, server(config, "one"), "refused"));
-    assert_true(marks_server_news(m, server(config, "two"), "refused"));
-    marks_free(m);
-    config_free(config);
-}
-
 /* Put a mark on everything, reload with this text, and look at account a of the new one. */
 static void after_reload(void **state, const char *text, bool server_kept,
                          bool mailbox_kept)
@@ -114,7 +88,6 @@ static void after_reload(void **state, const char *text, bool server_kept,
     marks.pop3.no_capa = true;
     for (uint32_t i = 0; i < before->account_count; i++)
         marks_put(old, i, &marks);
-    (void)marks_account_news(old, account(before, "a"), "said");
 
     struct config *after = files_load_text(*state, text);
     struct marks *m = new_marks(after);
@@ -123,7 +96,6 @@ static void after_reload(void **state, const char *text, bool server_kept,
     marks_get(m, account(after, "a"), &out);
     assert_int_equal(out.pop3.no_capa, server_kept);
     assert_int_equal(out.trouble_count, mailbox_kept);
-    assert_int_equal(marks_account_news(m, account(after, "a"), "said"), !mailbox_kept);
     marks_free(m);
     marks_free(old);
     config_free(after);
@@ -153,7 +125,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_servers_marks_hold_for_all_its_accounts),
         cmocka_unit_test(a_session_that_began_before_does_not_clear_them),
-        cmocka_unit_test(a_text_is_news_once),
         cmocka_unit_test(a_reload_keeps_what_still_holds),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

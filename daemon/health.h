@@ -1,0 +1,51 @@
+/* How each server and account has fared, for the log, which says a thing once, and for the
+ * status: what is wrong with it and since when, its last complete poll. Of this process
+ * only, but for what the archive knows. Times are seconds of CLOCK_REALTIME. One thread. */
+#ifndef MAILCASK_DAEMON_HEALTH_H
+#define MAILCASK_DAEMON_HEALTH_H
+
+#include "daemon/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HEALTH_TEXT_SIZE 640 /* with its NUL; a longer problem is cut */
+#define HEALTH_LISTED_UNKNOWN UINT64_MAX
+
+struct health;
+
+struct health_problem {
+    char *text;      /* the newest; NULL: all is well, or memory ran out */
+    int64_t since_s; /* of the first without anything good in between; 0: all is well */
+};
+
+struct health_polls {
+    int64_t complete_s; /* the last complete poll's end; 0: not known to have been one */
+    uint64_t listed;    /* messages on the server then; HEALTH_LISTED_UNKNOWN */
+};
+
+/* Nothing known yet. Accounts and servers are their indices in config, which is borrowed
+ * for life. 0 or -ENOMEM. */
+int health_new(const struct config *config, struct health **out);
+void health_free(struct health *h);
+
+/* After a reload: move over what is known of a server or mailbox that is still the same,
+ * config_same_server(). old: only to be freed. */
+void health_adopt(struct health *h, struct health *old);
+
+/* What its newest session says is wrong, "" that all is well. True if that is another text
+ * than the last one. */
+bool health_account_news(struct health *h, uint32_t account, const char *text,
+                         int64_t now_s);
+bool health_server_news(struct health *h, uint32_t server, const char *text, int64_t now_s);
+
+/* A poll has found everything that the server lists archived. An earlier one than the last
+ * is ignored. listed: HEALTH_LISTED_UNKNOWN leaves it as it was. */
+void health_complete(struct health *h, uint32_t account, uint64_t listed, int64_t at_s);
+
+/* Borrowed until the next change. */
+const struct health_problem *health_account(const struct health *h, uint32_t account);
+const struct health_problem *health_server(const struct health *h, uint32_t server);
+const struct health_polls *health_polls(const struct health *h, uint32_t account);
+
+#endif

@@ -1,0 +1,165 @@
+#include "daemon/health.h"
+
+#include "tests/support/config_files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SERVERS                                        \
+    "[archive]\npath = /a\n"                           \
+    "[server one]\nhost = one.example\npassword = p\n" \
+    "[server two]\nhost = two.example\npassword = p\n"
+
+static uint32_t account(const struct config *config, const char *name)
+{
+    const struct config_account *found = config_find_account(config, name);
+    assert_non_null(found);
+    return (uint32_t)(found - config->accounts);
+}
+
+static uint32_t server(const struct config *config, const char *name)
+{
+    const struct config_server *found = config_find_server(config, name);
+    assert_non_null(found);
+    return (uint32_t)(found - config->servers);
+}
+
+static struct health *new_health(const struct config *config)
+{
+    struct health *h = NULL;
+    assert_int_equal(health_new(config, &h), 0);
+    return h;
+}
+
+static struct config *two_accounts(void **state)
+{
+    return files_load_text(*state, SERVERS "[account a]\nserver = one\nuser = u\n"
+                                           "[account b]\nserver = one\nuser = v\n");
+}
+
+static void a_text_is_news_once(void **state)
+{
+    struct config *config = two_accounts(state);
+    struct health *h = new_health(config);
+    uint32_t a = account(config, "a"), b = account(config, "b");
+    assert_false(health_account_news(h, a, "", 1)); /* nothing was wrong */
+    assert_true(health_account_news(h, a, "wrong password", 2));
+    assert_false(health_account_news(h, a, "wrong password", 3));
+    assert_true(health_account_news(h, b, "wrong password", 4));
+    assert_true(health_account_news(h, a, "in use", 5));
+    assert_true(health_account_news(h, a, "", 6));
+    assert_false(health_account_news(h, a, "", 7));
+    assert_true(health_server_news(h, server(config, "one"), "refused", 8));
+    assert_false(health_server_news(h, server(config, "one"), "refused", 9));
+    assert_true(health_server_news(h, server(config, "two"), "refused", 10));
+    health_free(h);
+    config_free(config);
+}
+
+static void a_problem_is_as_old_as_its_first_failure(void **state)
+{
+    struct config *config = two_accounts(state);
+    struct health *h = new_health(config);
+    uint32_t a = account(config, "a");
+    assert_null(health_account(h, a)->text);
+    (void)health_account_news(h, a, "timed out", 10);
+    (void)health_account_news(h, a, "timed out", 20);
+    (void)health_account_news(h, a, "in use", 30);
+    assert_string_equal(health_account(h, a)->text, "in use");
+    assert_int_equal(health_account(h, a)->since_s, 10);
+    (void)health_account_news(h, a, "", 40);
+    assert_null(health_account(h, a)->text);
+    assert_int_equal(health_account(h, a)->since_s, 0);
+    (void)health_server_news(h, 0, "refused", 50);
+    assert_string_equal(health_server(h, 0)->text, "refused");
+    assert_int_equal(health_server(h, 0)->since_s, 50);
+    health_free(h);
+    config_free(config);
+}
+
+static void a_long_text_is_cut_and_news_once(void **state)
+{
+    struct config *config = two_accounts(state);
+    struct health *h = new_health(config);
+    char text[HEALTH_TEXT_SIZE + 100];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    assert_true(health_account_news(h, 0, text, 1));
+    assert_int_equal(strlen(health_account(h, 0)->text), HEALTH_TEXT_SIZE - 1);
+    assert_false(health_account_news(h, 0, text, 2));
+    health_free(h);
+    config_free(config);
+}
+
+static void the_last_complete_poll_is_kept(void **state)
+{
+    struct config *config = two_accounts(state);
+    struct health *h = new_health(config);
+    assert_int_equal(health_polls(h, 0)->complete_s, 0);
+    assert_true(health_polls(h, 0)->listed == HEALTH_LISTED_UNKNOWN);
+    health_complete(h, 0, HEALTH_LISTED_UNKNOWN, 100);
+    assert_int_equal(health_polls(h, 0)->complete_s, 100);
+    health_complete(h, 0, 7, 200);
+    health_complete(h, 0, 8, 150); /* an older one */
+    assert_int_equal(health_polls(h, 0)->complete_s, 200);
+    assert_int_equal(health_polls(h, 0)->listed, 7);
+    assert_int_equal(health_polls(h, 1)->complete_s, 0);
+    health_free(h);
+    config_free(config);
+}
+
+/* Something is known of everything; reload with this text, and look at account a. */
+static void after_reload(void **state, const char *text, bool server_kept,
+                         bool mailbox_kept)
+{
+    struct config *before = two_accounts(state);
+    struct health *old = new_health(before);
+    (void)health_account_news(old, account(before, "a"), "said", 10);
+    (void)health_server_news(old, server(before, "one"), "said", 20);
+    health_complete(old, account(before, "a"), 3, 30);
+
+    struct config *after = files_load_text(*state, text);
+    struct health *h = new_health(after);
+    health_adopt(h, old);
+    health_free(old);
+    config_free(before);
+    uint32_t a = account(after, "a");
+    assert_int_equal(health_account(h, a)->since_s, mailbox_kept ? 10 : 0);
+    assert_int_equal(health_server(h, server(after, "one"))->since_s, server_kept ? 20 : 0);
+    assert_int_equal(health_polls(h, a)->complete_s, mailbox_kept ? 30 : 0);
+    assert_int_equal(health_account_news(h, a, "said", 40), !mailbox_kept);
+    health_free(h);
+    config_free(after);
+}
+
+static void a_reload_keeps_what_still_holds(void **state)
+{
+    /* An account more in front: the numbers change. */
+    after_reload(state,
+                 SERVERS "[account 0]\nserver = two\nuser = x\n"
+                         "[account a]\nserver = one\nuser = u\n",
+                 true, true);
+    after_reload(state, SERVERS "[account a]\nserver = one\nuser = other\n", true, false);
+    after_reload(state,
+                 "[archive]\npath = /a\n[server one]\nhost = new.example\npassword = p\n"
+                 "[account a]\nserver = one\nuser = u\n",
+                 false, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_text_is_news_once),
+        cmocka_unit_test(a_problem_is_as_old_as_its_first_failure),
+        cmocka_unit_test(a_long_text_is_cut_and_news_once),
+        cmocka_unit_test(the_last_complete_poll_is_kept),
+        cmocka_unit_test(a_reload_keeps_what_still_holds),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, files_setup, files_teardown);
+}
