@@ -26,7 +26,8 @@
     X(ERR_CLOSED, "connection closed")                                         \
     X(ERR_STOPPED, "stopped")                                                  \
     X(ERR_COMPRESSION, "compression failed")                                   \
-    X(ERR_CRYPTO, "the cryptographic library failed")
+    X(ERR_CRYPTO, "the cryptographic library failed")                          \
+    X(ERR_NOT_FROM_DISK, "this file system cannot be read past its cache")
 
 #define ERROR_ORDINAL(name, text) name##_ORDINAL,
 enum error_ordinal { ERROR_LIST(ERROR_ORDINAL) ERROR_COUNT };

@@ -8,7 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+/* Pages that one look at the page cache counts. */
+#define COUNTED_AT_ONCE 256
 
 static int result(int rc)
 {
@@ -115,6 +119,60 @@ static int sys_rmdir(void *ctx, const char *path)
     return result(rmdir(path));
 }
 
+static int sys_direct_unit(void *ctx, int fd, uint32_t *out_unit)
+{
+    (void)ctx;
+#ifdef STATX_DIOALIGN
+    struct statx st;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) < 0)
+        return -errno;
+    if ((st.stx_mask & STATX_DIOALIGN) != 0 && st.stx_dio_offset_align != 0) {
+        *out_unit = st.stx_dio_offset_align > st.stx_dio_mem_align ? st.stx_dio_offset_align
+                                                                   : st.stx_dio_mem_align;
+        return 0;
+    }
+#else
+    (void)fd;
+    (void)out_unit;
+#endif
+    return -EOPNOTSUPP;
+}
+
+static int sys_evict(void *ctx, int fd, uint64_t offset, uint64_t size)
+{
+    (void)ctx;
+    /* The last page may have been written to again since it was synced; dirty pages stay.
+     * Where this fails, they are counted. */
+    sync_file_range(fd, (off_t)offset, (off_t)size,
+                    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                        SYNC_FILE_RANGE_WAIT_AFTER);
+    return -posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+}
+
+static int sys_count_cached(void *ctx, int fd, uint64_t offset, size_t size,
+                            size_t *out_pages)
+{
+    (void)ctx;
+    unsigned char held[COUNTED_AT_ONCE];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    *out_pages = 0;
+    while (size > 0) {
+        size_t step = size < page * COUNTED_AT_ONCE ? size : page * COUNTED_AT_ONCE;
+        void *at = mmap(NULL, step, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+        if (at == MAP_FAILED)
+            return -errno;
+        int err = result(mincore(at, step, held));
+        munmap(at, step);
+        if (err != 0)
+            return err;
+        for (size_t i = 0; i < (step + page - 1) / page; i++)
+            *out_pages += held[i] & 1;
+        offset += step;
+        size -= step;
+    }
+    return 0;
+}
+
 const struct file_ops system_files = {
     .open = sys_open,
     .close = sys_close,
@@ -128,6 +186,9 @@ const struct file_ops system_files = {
     .unlink = sys_unlink,
     .mkdir = sys_mkdir,
     .rmdir = sys_rmdir,
+    .direct_unit = sys_direct_unit,
+    .evict = sys_evict,
+    .count_cached = sys_count_cached,
 };
 
 int file_write_all(const struct file_ops *ops, int fd, const void *data, size_t size,

@@ -29,6 +29,16 @@ struct file_ops {
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path, mode_t mode);
     int (*rmdir)(void *ctx, const char *path);
+    /* For reading past the page cache (disk_file.h). The unit of offsets, sizes and memory
+     * in which reads of a file opened with O_DIRECT reach the disk; -EOPNOTSUPP where the
+     * kernel does not vouch for that (it may take O_DIRECT and answer from its cache). */
+    int (*direct_unit)(void *ctx, int fd, uint32_t *out_unit);
+    /* Ask the page cache to let go of these bytes (size 0: to the end of the file), written
+     * out before. What it kept, count_cached() tells. */
+    int (*evict)(void *ctx, int fd, uint64_t offset, uint64_t size);
+    /* Pages of this range that the page cache holds. offset: a multiple of the page size.
+     */
+    int (*count_cached)(void *ctx, int fd, uint64_t offset, size_t size, size_t *out_pages);
 };
 
 /* The operating system's own. */
