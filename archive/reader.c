@@ -31,6 +31,7 @@ struct open_segment {
 
 struct reader {
     struct archive *archive;
+    bool from_disk;
     struct codec *codec;
     struct sha256 *hash;
     struct index_txn *txn; /* reset between look-ups */
@@ -61,12 +62,13 @@ static int find_part(void *arg, const uint8_t sha256[SHA256_SIZE], struct place 
 
 static int read_part(void *arg, const struct place *place, struct record_view *view);
 
-int reader_create(struct archive *a, struct reader **out)
+static int create(struct archive *a, bool from_disk, struct reader **out)
 {
     struct reader *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return -ENOMEM;
     r->archive = a;
+    r->from_disk = from_disk;
     r->codec = codec_create();
     r->hash = sha256_create();
     const struct part_reader parts = {.find = find_part, .read = read_part, .arg = r};
@@ -81,6 +83,16 @@ int reader_create(struct archive *a, struct reader **out)
     index_reset(r->txn);
     *out = r;
     return 0;
+}
+
+int reader_create(struct archive *a, struct reader **out)
+{
+    return create(a, false, out);
+}
+
+int reader_create_from_disk(struct archive *a, struct reader **out)
+{
+    return create(a, true, out);
 }
 
 void reader_destroy(struct reader *r)
@@ -123,6 +135,14 @@ static struct open_segment *find_slot(struct reader *r, uint64_t id)
     return oldest;
 }
 
+static int open_file(struct reader *r, uint64_t id, struct segment_file *out)
+{
+    const struct archive *a = r->archive;
+    int err = r->from_disk ? segment_open_from_disk(a->ops, a->path, id, a->cask.uuid, out)
+                           : segment_open(a->ops, a->path, id, a->cask.uuid, out);
+    return err == ERR_NOT_FOUND ? ERR_GONE : err;
+}
+
 static int get_segment(struct reader *r, uint64_t id, struct segment_file **out)
 {
     struct open_segment *slot = find_slot(r, id);
@@ -133,10 +153,9 @@ static int get_segment(struct reader *r, uint64_t id, struct segment_file **out)
         }
         slot->id = 0;
         slot->used = 0;
-        int err = segment_open(r->archive->ops, r->archive->path, id, r->archive->cask.uuid,
-                               &slot->file);
+        int err = open_file(r, id, &slot->file);
         if (err != 0)
-            return err == ERR_NOT_FOUND ? ERR_GONE : err;
+            return err;
         slot->id = id;
     }
     slot->used = ++r->clock;
@@ -377,7 +396,7 @@ static int give(struct reader *r, const struct message_meta *m, assemble_sink *s
 {
     struct assembly as;
     const struct part_source source = {.get = part_cache_get, .arg = r->parts};
-    bool prove_first = m->size <= BLOCK_RAW_MAX;
+    bool prove_first = sink != NULL && m->size <= BLOCK_RAW_MAX;
     buffer_clear(&r->whole);
     int err = assemble_start(&as, m, &source, r->hash, prove_first ? gather : sink,
                              prove_first ? &r->whole : arg);
@@ -390,22 +409,45 @@ static int give(struct reader *r, const struct message_meta *m, assemble_sink *s
     return err;
 }
 
+/* The message's meta, or that of the message of the same bytes that holds its body. */
+static int find_body(struct reader *r, uint32_t account, uint64_t n, const uint8_t *sha256,
+                     struct message_meta *out)
+{
+    struct message_meta m;
+    int err = reader_message(r, account, n, &m);
+    if (err != 0)
+        return err;
+    *out = m;
+    if (sha256 != NULL && memcmp(m.sha256, sha256, SHA256_SIZE) != 0)
+        return ERR_DAMAGED;
+    if (m.kind != BODY_SAME)
+        return 0;
+    err = reader_message(r, account, m.place, out);
+    if (err == 0 && (out->kind == BODY_SAME || out->size != m.size ||
+                     memcmp(out->sha256, m.sha256, SHA256_SIZE) != 0))
+        err = ERR_DAMAGED;
+    return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+}
+
+static int give_body(struct reader *r, uint32_t account, uint64_t n, const uint8_t *sha256,
+                     assemble_sink *sink, void *arg)
+{
+    struct message_meta m;
+    int err = find_body(r, account, n, sha256, &m);
+    if (err == 0)
+        err = give(r, &m, sink, arg);
+    return err == ERR_VERSION ? ERR_DAMAGED : err;
+}
+
 int reader_body(struct reader *r, uint32_t account, uint64_t n,
                 int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
 {
-    struct message_meta m, same;
-    int err = reader_message(r, account, n, &m);
-    if (err == 0 && m.kind == BODY_SAME) {
-        err = reader_message(r, account, m.place, &same);
-        if (err == 0 && (same.kind == BODY_SAME || same.size != m.size ||
-                         memcmp(same.sha256, m.sha256, SHA256_SIZE) != 0))
-            err = ERR_DAMAGED;
-        m = same;
-        if (err == ERR_NOT_FOUND)
-            err = ERR_DAMAGED;
-    }
-    if (err != 0)
-        return err == ERR_VERSION ? ERR_DAMAGED : err;
-    err = give(r, &m, sink, arg);
-    return err == ERR_VERSION ? ERR_DAMAGED : err;
+    return give_body(r, account, n, NULL, sink, arg);
+}
+
+int reader_body_of(struct reader *r, uint32_t account, uint64_t n,
+                   const uint8_t sha256[SHA256_SIZE],
+                   int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg)
+{
+    return give_body(r, account, n, sha256, sink, arg);
 }

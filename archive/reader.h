@@ -12,8 +12,11 @@
 
 struct reader;
 
-/* 0 or -ENOMEM. The archive must outlive it. */
+/* 0; -ENOMEM; ERR_NO_INDEX; ERR_INDEX. The archive must outlive it. */
 int reader_create(struct archive *a, struct reader **out);
+/* A reader that takes all it needs of the segments from the disk itself, past the page
+ * cache (proof.h): every function below may then return ERR_NOT_FROM_DISK, too. */
+int reader_create_from_disk(struct archive *a, struct reader **out);
 void reader_destroy(struct reader *r);
 
 /* What is known of message n of an account. The spans are good until the next call on this
@@ -37,6 +40,12 @@ int reader_find_uidl(struct reader *r, uint32_t account, uint32_t source, struct
  * counts only when the result is 0. 0; ERR_NOT_FOUND; ERR_DAMAGED; -errno. */
 int reader_body(struct reader *r, uint32_t account, uint64_t n,
                 int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg);
+
+/* The same for the message as it is known by its hash: ERR_DAMAGED, and nothing is given,
+ * if n is another one by now. sink may be NULL: the message is only proved. */
+int reader_body_of(struct reader *r, uint32_t account, uint64_t n,
+                   const uint8_t sha256[SHA256_SIZE],
+                   int (*sink)(void *arg, const uint8_t *data, size_t size), void *arg);
 
 /* For repacking. What the message that reader_message() gave last, of kind BODY_SLICE,
  * keeps of its own; good until the next call. 0; ERR_DAMAGED; -errno. */

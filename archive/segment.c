@@ -173,6 +173,8 @@ int segment_trailer_decode(const uint8_t data[SEGMENT_TRAILER_SIZE],
 static int read_at(struct segment_file *f, void *data, size_t size, uint64_t offset)
 {
     f->bytes_read += size;
+    if (f->disk != NULL)
+        return disk_file_read(f->disk, data, size, offset);
     return file_read_exact(f->ops, f->fd, data, size, offset);
 }
 
@@ -212,15 +214,26 @@ static int read_header(struct segment_file *f, uint64_t id, const uint8_t *uuid)
     return err;
 }
 
-int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
-                 const uint8_t *uuid, struct segment_file *out)
+static int open_file(const struct file_ops *ops, const char *path, bool from_disk,
+                     struct segment_file *out)
+{
+    int err;
+    *out = (struct segment_file){.ops = ops, .fd = -1};
+    if (!from_disk)
+        return ops->open(ops->ctx, path, O_RDONLY, 0, &out->fd);
+    err = disk_file_open(ops, path, &out->disk);
+    if (err == 0)
+        out->fd = disk_file_fd(out->disk);
+    return err;
+}
+
+static int open_segment(const struct file_ops *ops, const char *archive, uint64_t id,
+                        const uint8_t *uuid, bool from_disk, struct segment_file *out)
 {
     char path[PATH_MAX];
     int err = segment_path(archive, id, path);
-    if (err != 0)
-        return err;
-    *out = (struct segment_file){.ops = ops, .fd = -1};
-    err = ops->open(ops->ctx, path, O_RDONLY, 0, &out->fd);
+    if (err == 0)
+        err = open_file(ops, path, from_disk, out);
     if (err != 0)
         return err == -ENOENT ? ERR_NOT_FOUND : err;
     err = read_header(out, id, uuid);
@@ -229,10 +242,25 @@ int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
     return err;
 }
 
+int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
+                 const uint8_t *uuid, struct segment_file *out)
+{
+    return open_segment(ops, archive, id, uuid, false, out);
+}
+
+int segment_open_from_disk(const struct file_ops *ops, const char *archive, uint64_t id,
+                           const uint8_t *uuid, struct segment_file *out)
+{
+    return open_segment(ops, archive, id, uuid, true, out);
+}
+
 void segment_file_close(struct segment_file *f)
 {
-    if (f->fd >= 0)
+    if (f->disk != NULL)
+        disk_file_close(f->disk);
+    else if (f->fd >= 0)
         f->ops->close(f->ops->ctx, f->fd);
+    f->disk = NULL;
     f->fd = -1;
 }
 

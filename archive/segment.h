@@ -6,6 +6,7 @@
 
 #include "archive/codec.h"
 #include "archive/digest.h"
+#include "archive/disk_file.h"
 #include "archive/files.h"
 #include "archive/format.h"
 #include "archive/record.h"
@@ -55,7 +56,8 @@ int segment_trailer_decode(const uint8_t data[SEGMENT_TRAILER_SIZE],
 struct segment_file {
     const struct file_ops *ops;
     int fd;
-    uint64_t size; /* of the file when it was opened */
+    struct disk_file *disk; /* reads it past the page cache; NULL: the usual way */
+    uint64_t size;          /* of the file when it was opened */
     struct segment_header header;
     bool header_damaged; /* it did not check, but the records behind it do */
     uint64_t bytes_read; /* so far */
@@ -66,6 +68,10 @@ struct segment_file {
  * the records: all that reading needs of it is the sync word, which each record repeats. */
 int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
                  const uint8_t *uuid, struct segment_file *out);
+/* The same, and all that is read of it comes from the disk itself; so segment_read() and
+ * segment_read_body(), too, may return ERR_NOT_FROM_DISK. */
+int segment_open_from_disk(const struct file_ops *ops, const char *archive, uint64_t id,
+                           const uint8_t *uuid, struct segment_file *out);
 void segment_file_close(struct segment_file *f);
 
 /* The trailer, if the file ends in a valid one: 0, ERR_NOT_FOUND (not sealed), -errno. */
