@@ -106,6 +106,7 @@ static int build_server(struct config_reader *r, const struct config_draft *draf
     server->file = draft->file;
     server->line = draft->line;
     server->tls = own_value(KEY_TLS, draft, NULL).tls;
+    server->tls_oldest = own_value(KEY_TLS_MIN, draft, NULL).tls_oldest;
     server->port = server->tls == CONFIG_TLS_IMPLICIT ? PORT_IMPLICIT : PORT_STARTTLS;
     if (draft->text[KEY_PORT] != NULL)
         server->port = (uint16_t)own_value(KEY_PORT, draft, NULL).number;

@@ -12,6 +12,7 @@
 #define MAILCASK_DAEMON_CONFIG_H
 
 #include "daemon/config_error.h"
+#include "workers/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,7 @@ struct config_server {
     const char *ca_file; /* NULL: the system's authorities */
     uint16_t port;
     enum config_tls tls;
+    enum tls_oldest tls_oldest;
     bool has_fingerprint;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     uint32_t max_connections;

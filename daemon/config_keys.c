@@ -30,6 +30,10 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_TLS] =
         {"tls", SECTION_SERVER, TYPE_TLS, "implicit", 0, 0, "implicit, starttls",
          "TLS from the first byte, or STLS before the login; there is no third way."},
+    [KEY_TLS_MIN] = {"tls-min", SECTION_SERVER, TYPE_TLS_OLDEST, "1.2", 0, 0,
+                     "1.0, 1.1, 1.2, 1.3",
+                     "The oldest TLS that is spoken with the server; below 1.2 also SHA-1 "
+                     "and short keys are accepted, which others can break."},
     [KEY_CA_FILE] = {"ca-file", SECTION_SERVER, TYPE_PATH, "", 0, 0, "a file in PEM form",
                      "The authorities to trust for this server instead of the system's."},
     [KEY_FINGERPRINT] = {"fingerprint", SECTION_SERVER, TYPE_FINGERPRINT, "", 0, 0,

@@ -13,6 +13,7 @@ enum config_key_id {
     KEY_HOST,
     KEY_PORT,
     KEY_TLS,
+    KEY_TLS_MIN,
     KEY_CA_FILE,
     KEY_FINGERPRINT,
     KEY_MAX_CONNECTIONS,
@@ -47,6 +48,7 @@ enum config_type {
     TYPE_DURATION,    /* milliseconds, written with s, m, h or d */
     TYPE_HOST,        /* a name or an address */
     TYPE_TLS,         /* implicit, starttls */
+    TYPE_TLS_OLDEST,  /* 1.0 to 1.3 */
     TYPE_FINGERPRINT, /* sha256: and 64 hexadecimal digits */
     TYPE_DELETE,      /* never, archived, after DURATION */
 };

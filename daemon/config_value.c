@@ -127,6 +127,23 @@ static int parse_tls(const char *text, enum config_tls *out)
     return *out == CONFIG_TLS_STARTTLS || strcmp(text, "implicit") == 0 ? 0 : ERR_SYNTAX;
 }
 
+static int parse_tls_oldest(const char *text, enum tls_oldest *out)
+{
+    static const struct {
+        const char *text;
+        enum tls_oldest oldest;
+    } versions[] = {{"1.0", TLS_OLDEST_1_0},
+                    {"1.1", TLS_OLDEST_1_1},
+                    {"1.2", TLS_OLDEST_1_2},
+                    {"1.3", TLS_OLDEST_1_3}};
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
+        if (strcmp(text, versions[i].text) == 0) {
+            *out = versions[i].oldest;
+            return 0;
+        }
+    return ERR_SYNTAX;
+}
+
 static int parse_host(const char *text)
 {
     struct in6_addr address;
@@ -203,6 +220,8 @@ int config_value_parse(const struct config_key *key, const char *text,
         return parse_host(text);
     case TYPE_TLS:
         return parse_tls(text, &out->tls);
+    case TYPE_TLS_OLDEST:
+        return parse_tls_oldest(text, &out->tls_oldest);
     case TYPE_FINGERPRINT:
         return parse_fingerprint(text, out->fingerprint);
     case TYPE_DELETE:

@@ -16,11 +16,12 @@
 #define DAY_MS (24 * HOUR_MS)
 
 struct config_value {
-    bool on;                 /* TYPE_SWITCH */
-    uint64_t number;         /* TYPE_NUMBER, _SIZE (bytes), _DURATION and
-                                _DELETE (ms; 0 unless `after`) */
-    enum config_tls tls;     /* TYPE_TLS */
-    enum config_delete rule; /* TYPE_DELETE */
+    bool on;                    /* TYPE_SWITCH */
+    uint64_t number;            /* TYPE_NUMBER, _SIZE (bytes), _DURATION and
+                                   _DELETE (ms; 0 unless `after`) */
+    enum config_tls tls;        /* TYPE_TLS */
+    enum tls_oldest tls_oldest; /* TYPE_TLS_OLDEST */
+    enum config_delete rule;    /* TYPE_DELETE */
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE]; /* TYPE_FINGERPRINT */
 };
 

@@ -34,6 +34,7 @@ struct session {
     char *name, *host, *user, *ca_file; /* ca_file: NULL as in the configuration */
     uint16_t port;
     bool implicit_tls, has_fingerprint;
+    enum tls_oldest tls_oldest;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     struct secret secret;
     struct session_end end;
@@ -83,6 +84,7 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     session->ca_file = server->ca_file != NULL ? copy_text(server->ca_file) : NULL;
     session->port = server->port;
     session->implicit_tls = server->tls == CONFIG_TLS_IMPLICIT;
+    session->tls_oldest = server->tls_oldest;
     session->has_fingerprint = server->has_fingerprint;
     memcpy(session->fingerprint, server->fingerprint, sizeof(session->fingerprint));
     session->end.account = account;
@@ -340,6 +342,7 @@ static bool submit(struct sessions *s, struct session *session)
         .implicit_tls = session->implicit_tls,
         .ca_file = session->ca_file,
         .fingerprint = session->has_fingerprint ? session->fingerprint : NULL,
+        .tls_oldest = session->tls_oldest,
         .login = session->user,
         .password = session->secret.text,
         .marks = session->end.marks,

@@ -8,6 +8,7 @@
 #include "workers/loop.h"
 #include "workers/outcome.h"
 #include "workers/pop3.h"
+#include "workers/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,7 @@ struct pool_job {
     bool implicit_tls;          /* false: STLS, which is then required */
     const char *ca_file;        /* NULL: the system's; see struct tls_policy */
     const uint8_t *fingerprint; /* NULL, or 32 bytes */
+    enum tls_oldest tls_oldest; /* zeroed: TLS 1.2 */
     const char *login;          /* 1..NAME_SIZE_MAX bytes */
     const char *password;
     struct pool_marks marks;

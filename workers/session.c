@@ -87,6 +87,7 @@ int session_create(const struct pool_job *job, struct session **out_session)
         return -ENOMEM;
     s->port = job->port;
     s->implicit_tls = job->implicit_tls;
+    s->tls_oldest = job->tls_oldest;
     s->marks = job->marks;
     s->careful = job->marks.trouble != 0;
     s->tag = job->tag;

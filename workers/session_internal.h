@@ -44,6 +44,7 @@ struct session {
     char *password; /* "" once it is used */
     uint16_t port;
     bool implicit_tls;
+    enum tls_oldest tls_oldest;
     bool pinned;
     uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
     void *tag;

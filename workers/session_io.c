@@ -26,7 +26,8 @@ static const char *bare_host(const struct session *s, char bare[NAME_SIZE_MAX + 
 void session_tls_start(struct session *s)
 {
     const struct tls_policy policy = {.ca_file = s->ca_file,
-                                      .fingerprint = s->pinned ? s->fingerprint : NULL};
+                                      .fingerprint = s->pinned ? s->fingerprint : NULL,
+                                      .oldest = s->tls_oldest};
     char text[TLS_TEXT_SIZE], bare[NAME_SIZE_MAX + 1];
     int err = worker_context_take(s->worker, &policy, &s->context, text);
     if (err != 0) {

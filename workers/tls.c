@@ -26,8 +26,10 @@
 
 /* Level 2 is 112 bits: RSA from 2048, no SHA-1 in signatures. */
 #define SECURITY_LEVEL 2
+#define SECURITY_LEVEL_OLD 0
 
 #define CIPHERS_TLS12 "DEFAULT"
+#define CIPHERS_OLD "DEFAULT:@SECLEVEL=0"
 #define CIPHERS_TLS13 TLS_DEFAULT_CIPHERSUITES
 
 struct tls_context {
@@ -46,8 +48,30 @@ struct tls {
     bool close_sent;
 };
 
+/* Q56: what servers that stopped with TLS 1.0 or 1.1 can do. */
+static bool allow_old(SSL_CTX *ctx)
+{
+    char groups[] = "X25519:P-256:P-384:P-521";
+    SSL_CTX_clear_options(ctx, SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1);
+    SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
+    SSL_CTX_set_security_level(ctx, SECURITY_LEVEL_OLD);
+    return SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
+           SSL_CTX_set_cipher_list(ctx, CIPHERS_OLD) == 1;
+}
+
+static bool set_oldest(SSL_CTX *ctx, enum tls_oldest oldest)
+{
+    static const int versions[] = {[TLS_OLDEST_1_2] = TLS1_2_VERSION,
+                                   [TLS_OLDEST_1_3] = TLS1_3_VERSION,
+                                   [TLS_OLDEST_1_1] = TLS1_1_VERSION,
+                                   [TLS_OLDEST_1_0] = TLS1_VERSION};
+    if (versions[oldest] < TLS1_2_VERSION && !allow_old(ctx))
+        return false;
+    return SSL_CTX_set_min_proto_version(ctx, versions[oldest]) == 1;
+}
+
 /* In code and not left to openssl.cnf, which could weaken it. */
-static bool configure(SSL_CTX *ctx)
+static bool configure(SSL_CTX *ctx, enum tls_oldest oldest)
 {
     SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT |
                                    SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION |
@@ -62,12 +86,12 @@ static bool configure(SSL_CTX *ctx)
     SSL_CTX_set_max_cert_list(ctx, CHAIN_SIZE_MAX);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     char groups[] = "X25519:P-256";
-    return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
-           SSL_CTX_set_max_proto_version(ctx, 0) == 1 &&
+    return SSL_CTX_set_max_proto_version(ctx, 0) == 1 &&
            SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
            SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) == 1 &&
            SSL_CTX_set_ciphersuites(ctx, CIPHERS_TLS13) == 1 &&
-           SSL_CTX_set_max_send_fragment(ctx, FRAGMENT_SIZE) == 1;
+           SSL_CTX_set_max_send_fragment(ctx, FRAGMENT_SIZE) == 1 &&
+           set_oldest(ctx, oldest);
 }
 
 static int context_init(struct tls_context *context, const struct tls_policy *policy,
@@ -79,7 +103,7 @@ static int context_init(struct tls_context *context, const struct tls_policy *po
         snprintf(out_text, TLS_TEXT_SIZE, "OpenSSL could not be started");
         return ERR_CRYPTO;
     }
-    if (!configure(context->ctx)) {
+    if (!configure(context->ctx, policy->oldest)) {
         snprintf(out_text, TLS_TEXT_SIZE, "OpenSSL refused the settings for TLS");
         return ERR_CRYPTO;
     }
@@ -211,7 +235,11 @@ static void describe_failure(const struct tls *tls, unsigned long code,
         snprintf(
             out_text, TLS_TEXT_SIZE,
             "the server does not offer TLS 1.2 or later; it must be updated, for older "
-            "versions are no longer safe");
+            "versions are no longer safe (until then tls-min = 1.0 speaks with it)");
+    else if (reason == SSL_R_DH_KEY_TOO_SMALL)
+        snprintf(out_text, TLS_TEXT_SIZE,
+                 "the server's DH key is too short to be safe; it must be updated (until "
+                 "then tls-min = 1.0 speaks with it)");
     else if (reason > SSL_AD_REASON_OFFSET)
         snprintf(out_text, TLS_TEXT_SIZE,
                  "the server refused the TLS %s (alert \"%s\"); its log may say why",

@@ -1,7 +1,7 @@
-/* The client's side of TLS 1.2 and 1.3 as a state machine without I/O. Four buffers:
- * received records are lent with tls_feed(), records to send are fetched with tls_output(),
- * plaintext comes and goes in the caller's memory with tls_read() and tls_write(). Nothing
- * here blocks, knows a socket, or logs.
+/* The client's side of TLS (1.2 and 1.3; older only on request) as a state machine without
+ * I/O. Four buffers: received records are lent with tls_feed(), records to send are fetched
+ * with tls_output(), plaintext comes and goes in the caller's memory with tls_read() and
+ * tls_write(). Nothing here blocks, knows a socket, or logs.
  *
  * The driver's rule: after each of tls_handshake(), tls_read(), tls_write() and
  * tls_close_notify(), whatever it returned, send what tls_output() holds. After an error
@@ -26,6 +26,10 @@ enum tls_step {
     TLS_CLOSED,   /* the server ended its stream cleanly, with close_notify */
 };
 
+/* The oldest version that is spoken with a server; zeroed, the default. Below 1.2 what was
+ * common then is accepted, too: SHA-1 in signatures, short RSA and DH keys (Q56). */
+enum tls_oldest { TLS_OLDEST_1_2, TLS_OLDEST_1_3, TLS_OLDEST_1_1, TLS_OLDEST_1_0 };
+
 /* How a server proves who it is. */
 struct tls_policy {
     /* PEM file of the trusted CAs. NULL: the system's, which is
@@ -35,6 +39,7 @@ struct tls_policy {
      * bytes. A pin decides alone: issuer, name and dates are not looked at, ca_file is not
      * loaded. */
     const uint8_t *fingerprint;
+    enum tls_oldest oldest; /* never lowered by itself */
 };
 
 /* One policy with its trusted certificates, loaded once: tens of milliseconds for the

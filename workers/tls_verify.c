@@ -232,6 +232,15 @@ static void complain(struct sentence *s, const struct tls_peer *peer, X509_STORE
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
         say_unknown_issuer(s, peer->trust, certificate);
         break;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        say_certificate(s, certificate, depth);
+        say(s,
+            " is no longer safe (%s): the server needs another one; until it has it, "
+            "tls-min = 1.0 accepts this one",
+            X509_verify_cert_error_string(why));
+        break;
     default:
         say_certificate(s, certificate, depth);
         say(s, " was refused (%s): the server needs another one",

@@ -81,7 +81,7 @@ static uint64_t stamp_of(const struct tls_policy *policy)
 
 static bool same_policy(const struct worker_context *c, const struct tls_policy *policy)
 {
-    if (c->pinned != (policy->fingerprint != NULL))
+    if (c->oldest != policy->oldest || c->pinned != (policy->fingerprint != NULL))
         return false;
     if (c->pinned)
         return memcmp(c->fingerprint, policy->fingerprint, sizeof(c->fingerprint)) == 0;
@@ -113,6 +113,7 @@ static int context_create(struct worker *w, const struct tls_policy *policy,
     }
     if (policy->ca_file != NULL && (c->ca_file = strdup(policy->ca_file)) == NULL)
         goto no_memory;
+    c->oldest = policy->oldest;
     c->stamp = stamp_of(policy);
     int err = tls_context_create(policy, &c->tls, out_text);
     if (err != 0) {

@@ -51,6 +51,7 @@ struct worker_context {
     uint64_t stamp; /* of ca_file, to see that it was replaced */
     bool pinned;
     uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
+    enum tls_oldest oldest;
     unsigned users;
     TAILQ_ENTRY(worker_context) link; /* last used last */
 };

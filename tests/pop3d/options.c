@@ -23,7 +23,7 @@ static const char usage[] =
     "  --tls implicit|starttls|none\n"
     "  --cert FILE --key FILE   PEM; without them a certificate is made in memory\n"
     "  --write-ca FILE          the certificate a client has to trust, PEM\n"
-    "  --tls-max 1.2|1.3        the newest version offered\n"
+    "  --tls-max VERSION        1.0, 1.1, 1.2, 1.3: the newest version offered\n"
     "  --no-tickets             no TLS session resumption\n"
     "  --password TEXT          of users without DIR/USER.password (secret)\n"
     "  --line-ends crlf|asis    crlf: a bare LF becomes CRLF (crlf)\n"
@@ -129,10 +129,12 @@ static bool parse_tls(struct options *options, const char *text)
 
 static bool parse_tls_max(struct options *options, const char *text)
 {
-    static const char *const words[] = {"1.2", "1.3"};
+    static const char *const words[] = {"1.0", "1.1", "1.2", "1.3"};
+    static const int versions[] = {TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION,
+                                   TLS1_3_VERSION, 0};
     int index;
-    bool good = parse_word(text, words, 2, &index);
-    options->tls_max_version = index == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
+    bool good = parse_word(text, words, 4, &index);
+    options->tls_max_version = versions[index];
     return good;
 }
 

@@ -116,10 +116,15 @@ SSL_CTX *tls_context_new(const struct options *options)
         SSL_CTX_set_num_tickets(context, 0);
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     }
+    bool old = options->tls_max_version != 0 && options->tls_max_version < TLS1_2_VERSION;
+    /* Any certificate will do: what is good enough is the client's to say. */
+    SSL_CTX_set_security_level(context, 0);
     bool good = options->cert != NULL ? use_given_certificate(context, options)
                                       : use_made_certificate(context, options->write_ca);
-    good = good && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-           SSL_CTX_set_max_proto_version(context, options->tls_max_version) == 1;
+    good =
+        good &&
+        SSL_CTX_set_min_proto_version(context, old ? TLS1_VERSION : TLS1_2_VERSION) == 1 &&
+        SSL_CTX_set_max_proto_version(context, options->tls_max_version) == 1;
     if (good)
         return context;
     fprintf(stderr, "pop3d: no certificate: %s\n", tls_reason());

@@ -52,6 +52,7 @@ static void bad_values(void **state)
         {KEY_HOST, {"a b", "h:995", "[::1]", "h/x", "-h", ".h", "b\xc3\xbc.example"}},
         {KEY_PORT, {"0", "65536", "995x", "-1", "pop3s", "18446744073709551617"}},
         {KEY_TLS, {"none", "Implicit", "stls"}},
+        {KEY_TLS_MIN, {"1", "1.4", "TLSv1.2", "2", "ssl3"}},
         {KEY_FINGERPRINT,
          {"sha1:" HEX_32, HEX_32 HEX_32, "sha256:" HEX_32, "sha256:" HEX_32 HEX_32 "0",
           "sha256:" HEX_32 HEX_32 ":", "sha256::" HEX_32 HEX_32, "sha256:0:0" HEX_32 HEX_32,
@@ -90,7 +91,8 @@ static void unknown_keys_and_sections(void **state)
     files_refused_text(
         f, "[server x]\nserver = y\n",
         "c.ini:2: key 'server' belongs into [account]; allowed in [server]: host, port, "
-        "tls, ca-file, fingerprint, max-connections, accounts-file, user, password-file, "
+        "tls, tls-min, ca-file, fingerprint, max-connections, accounts-file, user, "
+        "password-file, "
         "password-command, password, poll, delete");
     files_refused_text(f, "[acount x]\n",
                        "c.ini:1: unknown section 'acount'; did you mean 'account'?");

@@ -28,7 +28,7 @@ struct fixture {
     SSL_CTX *server;
 };
 
-static void fixture_open(struct fixture *f, int version)
+static void fixture_open_with(struct fixture *f, int version, enum tls_oldest oldest)
 {
     const struct certificate_spec spec = {.common_name = HOST, .names = "DNS:" HOST};
     f->certificate = certificate_create(&spec);
@@ -36,8 +36,13 @@ static void fixture_open(struct fixture *f, int version)
     uint8_t pin[TLS_FINGERPRINT_SIZE];
     char text[TLS_TEXT_SIZE];
     certificate_fingerprint(f->certificate, pin);
-    const struct tls_policy policy = {.fingerprint = pin};
+    const struct tls_policy policy = {.fingerprint = pin, .oldest = oldest};
     assert_int_equal(tls_context_create(&policy, &f->client, text), 0);
+}
+
+static void fixture_open(struct fixture *f, int version)
+{
+    fixture_open_with(f, version, TLS_OLDEST_1_2);
 }
 
 static void fixture_close(struct fixture *f)
@@ -415,6 +420,31 @@ static void old_protocol_is_refused(void **state)
     fixture_close(&f);
 }
 
+static void q56_an_old_protocol_is_spoken_where_it_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        int server;
+        enum tls_oldest oldest;
+        bool works;
+    } cases[] = {
+        {TLS1_VERSION, TLS_OLDEST_1_2, false},   {TLS1_VERSION, TLS_OLDEST_1_1, false},
+        {TLS1_VERSION, TLS_OLDEST_1_0, true},    {TLS1_1_VERSION, TLS_OLDEST_1_0, true},
+        {TLS1_1_VERSION, TLS_OLDEST_1_1, true},  {TLS1_2_VERSION, TLS_OLDEST_1_1, true},
+        {TLS1_2_VERSION, TLS_OLDEST_1_3, false}, {TLS1_3_VERSION, TLS_OLDEST_1_3, true},
+        {TLS1_3_VERSION, TLS_OLDEST_1_0, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture f;
+        fixture_open_with(&f, cases[i].server, cases[i].oldest);
+        struct tls_link *link = tls_link_create(f.client, f.server, HOST);
+        assert_int_equal(tls_link_run(link), cases[i].works ? TLS_WANT : ERR_TLS);
+        assert_int_equal(link->established, cases[i].works);
+        tls_link_destroy(link);
+        fixture_close(&f);
+    }
+}
+
 static void alert_is_quoted(void **state)
 {
     (void)state;
@@ -569,6 +599,7 @@ int main(void)
         cmocka_unit_test(close_notify_waits_for_room),
         cmocka_unit_test(plain_text_server_is_named),
         cmocka_unit_test(old_protocol_is_refused),
+        cmocka_unit_test(q56_an_old_protocol_is_spoken_where_it_is_asked_for),
         cmocka_unit_test(alert_is_quoted),
         cmocka_unit_test(changed_record_is_refused),
         cmocka_unit_test(renegotiation_is_refused),
