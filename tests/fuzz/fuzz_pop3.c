@@ -12,6 +12,8 @@
 #define PASSWORD "Zecret-pw9"
 /* Time-outs until a session without a server must have ended. */
 #define TIMEOUTS_MAX 8
+/* More than a window, and the last ones in no listing. */
+#define DELETES_MAX 15
 
 enum operation {
     OP_CANNED,   /* the server says something sensible: canned[argument] */
@@ -24,7 +26,7 @@ enum operation {
     OP_IDLE,     /* bit 0: idle, else active */
     OP_KEEPALIVE,
     OP_FINISH,
-    OP_DURABLE,
+    OP_DURABLE, /* deleting `argument` messages */
     OP_ABANDON,
     OP_EOF,      /* bit 0: clean */
     OP_TLS,      /* the handshake is done */
@@ -48,6 +50,7 @@ enum options {
     SMALL_LIMITS = 8,
     BLANK_FROM = 16,
     SKIP_SOME = 32,
+    DELETE_ALL = 64, /* with DURABLE_AT_ONCE */
 };
 
 static const char *const canned[16] = {
@@ -84,6 +87,10 @@ struct session {
     bool waited;  /* time has passed: how a reply is cut may matter to the time limits */
     bool tls;     /* established */
     bool durable; /* the owner has said so */
+    uint32_t deletes[DELETES_MAX];
+    size_t deletes_count;
+    size_t deletes_left; /* whole commands */
+    size_t deletes_answered;
     bool listed;
     bool began;   /* a message was begun, ever */
     bool in_body; /* after message_begin */
@@ -201,15 +208,39 @@ static void on_refused(void *arg, const struct listing_entry *entry, bool perman
     log_text(s, text);
 }
 
+/* Downwards, so that the order is the caller's own. */
+static void say_durable(struct session *s, size_t deletes)
+{
+    if (pop3_state(s->pop3) != POP3_DURABLE || s->durable)
+        return;
+    s->durable = true;
+    s->deletes_count = deletes;
+    for (size_t i = 0; i < deletes; i++)
+        s->deletes[i] = (uint32_t)(deletes - i);
+    if (deletes > 0)
+        pop3_delete(s->pop3, s->now, s->deletes, deletes);
+    else
+        pop3_durable(s->pop3, s->now);
+}
+
 static void on_fetched_all(void *arg)
 {
     struct session *s = arg;
     FUZZ_CHECK(!s->in_body && pop3_state(s->pop3) == POP3_DURABLE);
     log_text(s, "fetched all\n");
-    if ((s->handlers & DURABLE_AT_ONCE) == 0)
-        return;
-    s->durable = true;
-    pop3_durable(s->pop3, s->now);
+    if ((s->handlers & DURABLE_AT_ONCE) != 0)
+        say_durable(s, (s->options & DELETE_ALL) != 0 ? DELETES_MAX : 0);
+}
+
+static void on_deleted(void *arg, uint32_t number, bool accepted)
+{
+    struct session *s = arg;
+    FUZZ_CHECK(pop3_state(s->pop3) == POP3_DELETE);
+    FUZZ_CHECK(s->deletes_answered < s->deletes_left);
+    FUZZ_CHECK(number == s->deletes[s->deletes_answered]);
+    s->deletes_answered++;
+    log_number(s, "deleted ", number);
+    log_number(s, " ", accepted);
 }
 
 static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
@@ -221,7 +252,18 @@ static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
 
 /* Commands */
 
-static void check_command(const struct session *s, struct span line)
+static void check_delete(struct session *s, struct span line)
+{
+    char text[32];
+    FUZZ_CHECK(s->durable && s->deletes_left < s->deletes_count);
+    int size = snprintf(text, sizeof(text), "DELE %u", s->deletes[s->deletes_left]);
+    FUZZ_CHECK(span_equal(line, span_of(text, (size_t)size)));
+    FUZZ_CHECK(s->deletes_left == s->deletes_answered ||
+               (pop3_capabilities(s->pop3)->pipelining && (s->options & WINDOW_ONE) == 0));
+    s->deletes_left++;
+}
+
+static void check_command(struct session *s, struct span line)
 {
     static const char *const verbs[] = {"CAPA",
                                         "STLS",
@@ -233,6 +275,7 @@ static void check_command(const struct session *s, struct span line)
                                         "UIDL",
                                         "RETR ",
                                         "NOOP",
+                                        "DELE ",
                                         "QUIT",
                                         ("PASS " PASSWORD),
                                         "AHUAWmVjcmV0LXB3OQ==",
@@ -244,8 +287,12 @@ static void check_command(const struct session *s, struct span line)
     FUZZ_CHECK(known);
     bool secret = line.data[0] == 'P' || memcmp(line.data, "AH", 2) == 0;
     FUZZ_CHECK(!secret || s->tls);
-    if (memcmp(line.data, "QUIT", 4) == 0)
-        FUZZ_CHECK(s->durable || !s->began);
+    if (memcmp(line.data, "DELE", 4) == 0)
+        check_delete(s, line);
+    else if (memcmp(line.data, "QUIT", 4) == 0)
+        FUZZ_CHECK((s->durable || !s->began) && s->deletes_answered == s->deletes_count);
+    else
+        FUZZ_CHECK(s->deletes_left == 0); /* nothing else follows a DELE */
 }
 
 static void take_over(struct session *s, size_t limit)
@@ -364,14 +411,6 @@ static void handshake_done(struct session *s)
     pop3_tls_started(s->pop3, s->now);
 }
 
-static void say_durable(struct session *s)
-{
-    if (pop3_state(s->pop3) != POP3_DURABLE || s->durable)
-        return;
-    s->durable = true;
-    pop3_durable(s->pop3, s->now);
-}
-
 static void operate(struct session *s, uint8_t code, struct cursor *input)
 {
     unsigned argument = code >> 4;
@@ -407,7 +446,7 @@ static void operate(struct session *s, uint8_t code, struct cursor *input)
         pop3_finish(s->pop3);
         break;
     case OP_DURABLE:
-        say_durable(s);
+        say_durable(s, argument);
         break;
     case OP_ABANDON:
         pop3_abandon(s->pop3, "the service stops");
@@ -453,6 +492,7 @@ static void create(struct session *s)
         .message_discard = on_discard,
         .message_refused = on_refused,
         .fetched_all = on_fetched_all,
+        .message_deleted = on_deleted,
         .trace = on_trace,
     };
     struct pop3_config config = {
@@ -468,6 +508,13 @@ static void create(struct session *s)
         limit(&config.limits);
     s->tls = config.implicit_tls;
     FUZZ_CHECK(pop3_create(&config, &callbacks, s, &s->pop3) == 0);
+}
+
+/* Also when the session is done. */
+static void check_deletes_sent(const struct session *s)
+{
+    bool in_part = s->command.size > 0 && s->command.data[0] == 'D';
+    FUZZ_CHECK(pop3_deletes_sent(s->pop3) == s->deletes_left + (in_part ? 1 : 0));
 }
 
 /* Nothing more comes from anywhere: the time limits alone must end the session. */
@@ -494,6 +541,11 @@ static void check_done(struct session *s)
     check_text(outcome->text);
     FUZZ_CHECK((outcome->scope == SCOPE_NONE) == (outcome->text[0] == '\0'));
     FUZZ_CHECK(!s->in_body);
+    check_deletes_sent(s);
+    bool in_doubt = pop3_deletes_sent(s->pop3) > 0 && !pop3_stats(s->pop3)->quit_accepted;
+    FUZZ_CHECK(!in_doubt ||
+               (outcome->scope == SCOPE_MAILBOX && outcome->retry == RETRY_BACKOFF &&
+                strstr(outcome->text, "not known which") != NULL));
     FUZZ_CHECK(pop3_output(s->pop3, &data) == 0);
     FUZZ_CHECK(pop3_input(s->pop3, s->now, "+OK\r\n", 5) == 0);
     FUZZ_CHECK(pop3_deadline(s->pop3) == POP3_NO_DEADLINE);
@@ -513,6 +565,7 @@ static void play(struct session *s, struct cursor input)
         operate(s, take_u8(&input), &input);
         if (!s->lazy)
             take_over(s, SIZE_MAX);
+        check_deletes_sent(s);
         if (pop3_done(s->pop3))
             break;
     }

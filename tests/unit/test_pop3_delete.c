@@ -276,6 +276,9 @@ static void a_close_tells_sent_answered_and_never_sent_apart(void **state)
     assert_in_doubt(y, "closed the connection while deleting", 6); /* 4, then 2 behind 2 */
     assert_int_equal(count_in(&y->log, "deleted "), 2);
     assert_null(strstr(y->sent.data, "QUIT"));
+    build(&d, true, 10);
+    end_with(&d, 0, "+OK\r\n", CLOSE);
+    assert_in_doubt(perform(&d.script), "closed the connection", 4); /* not half empty */
     build(&d, false, 3);
     end_with(&d, 1, "", CLOSE);
     y = perform(&d.script);
