@@ -1,0 +1,282 @@
+"""POP3 servers other than Dovecot, as Debian builds them: tests/servers/fetch unpacks one under
+$BUILD/servers, and here it runs in a copy of that root, with users and mail of its own, behind a TLS
+front. Nothing is installed, and nothing outside of that copy is written.
+
+A server that cannot be had, or not be run, raises Unavailable with the reason."""
+
+import asyncio
+import threading
+
+from harness import *
+
+FETCH_SECONDS = 300
+OUT_OF_REACH = 75  # an exit status of tests/servers/fetch
+SERVERS = BUILD / "servers"
+COPY_CHUNK = 65536
+# Nobody's own mail: some servers refuse users that are root.
+MAIL_UID = MAIL_GID = 65534
+
+
+class Unavailable(Exception):
+    pass
+
+
+class _Archive:
+    out_of_reach = None
+
+
+def fetch(name):
+    """The unpacked root of a server. Where Debian's archive does not answer it is asked once only."""
+    if _Archive.out_of_reach and not (SERVERS / name).is_dir():
+        raise Unavailable(_Archive.out_of_reach)
+    result = run([ROOT / "tests/servers/fetch", name], FETCH_SECONDS, env={"BUILD": str(BUILD)})
+    why = result.err.decode(errors="replace").strip()
+    if result.status == OUT_OF_REACH:
+        _Archive.out_of_reach = why
+    if result.status != 0:
+        raise Unavailable(why or f"tests/servers/fetch ended with {result.status}")
+    return pathlib.Path(result.out.decode().strip())
+
+
+class Front:
+    """TLS on .port of 127.0.0.1. serve(socket) is called for each connection, with the plain end.
+    hide: bytes left out of what the server says, if they come in one piece."""
+
+    def __init__(self, certificate, serve, hide=None):
+        self.serve, self.hide = serve, hide
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate.cert, certificate.key)
+        self.loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        threading.Thread(target=self._run, args=(ready,), daemon=True).start()
+        ready.wait()
+
+    def _run(self, ready):
+        async def listen():
+            server = await asyncio.start_server(self._client, "127.0.0.1", 0, ssl=self.context)
+            self.port = server.sockets[0].getsockname()[1]
+            ready.set()
+            await server.serve_forever()
+        self.loop.run_until_complete(listen())
+
+    async def _client(self, reader, writer):
+        # A real TCP connection: servers ask for the peer's address.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs = listener.accept()[0]
+        with theirs:
+            self.serve(theirs)
+        plain_reader, plain_writer = await asyncio.open_connection(sock=ours)
+        await asyncio.gather(self._copy(reader, plain_writer),
+                             self._copy(plain_reader, writer, self.hide))
+
+    @staticmethod
+    async def _copy(reader, writer, hide=None):
+        with contextlib.suppress(OSError, ssl.SSLError):
+            while data := await reader.read(COPY_CHUNK):
+                writer.write(data.replace(hide, b"") if hide else data)
+                await writer.drain()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            writer.close()
+
+
+class Real:
+    """One server with users of PASSWORD, TLS on .port. fill(user, messages) gives them mail, count(user)
+    says how many messages their folder has. A subclass names what to fetch, prepares its root, and
+    says how a connection is served (command(), as from inetd, in the root)."""
+
+    name = None
+    needs_root = True
+
+    def __init__(self, users, certificates):
+        if self.needs_root and os.geteuid() != 0:
+            raise Unavailable("its users need root to be switched to")
+        unpacked = fetch(self.name)
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix=f"run-{self.name}-", dir=SERVERS))
+        atexit.register(shutil.rmtree, self.root, ignore_errors=True)
+        if run(["cp", "-al", f"{unpacked}/.", self.root]).status != 0:
+            raise Unavailable("its root cannot be copied")
+        self.ca, self.users = certificates.ca, users
+        self.enter = [] if os.geteuid() == 0 else ["unshare", "-r"]
+        self.enter += ["chroot", self.root]
+        self.log_file = self.root / "log"
+        self._common()
+        self.prepare()
+        self.certificates = certificates
+        self.port = Front(certificates.good, self.serve).port
+
+    def _common(self):
+        self.root.chmod(0o755)
+        for folder in ("dev", "run", "tmp", "home", "var/mail", "var/log", "var/empty"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        (self.root / "tmp").chmod(0o1777)
+        (self.root / "var/mail").chmod(0o1777)
+        self.write("dev/null", "")
+        self.write("etc/passwd", "root:x:0:0::/:/bin/sh\n" + "".join(
+            f"{name}:x:{MAIL_UID}:{MAIL_GID}::/home/{name}:/bin/sh\n" for name in self.users))
+        self.write("etc/group", f"root:x:0:\nmail:x:8:\nnogroup:x:{MAIL_GID}:\n")
+        secret = run(["openssl", "passwd", "-6", PASSWORD]).out.decode().strip()
+        self.write("etc/shadow", "".join(f"{n}:{secret}:19000:0:99999:7:::\n" for n in self.users))
+        for name in self.users:
+            self.give(self.root / "home" / name, folder=True)
+
+    def write(self, path, text):
+        """A file in the root; never in place, as it may be a link to the unpacked one."""
+        path = self.root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+
+    def append(self, path, text):
+        path = self.root / path
+        self.write(path, path.read_text() + text)
+
+    @staticmethod
+    def give(path, folder=False):
+        if folder:
+            path.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(path, MAIL_UID, MAIL_GID)
+
+    def pam(self, service):
+        self.write(f"etc/pam.d/{service}", "auth required pam_unix.so\naccount required pam_unix.so\n")
+
+    def prepare(self):
+        """Whatever the server needs in its root, and processes that it talks to."""
+
+    def command(self):
+        raise NotImplementedError
+
+    def environment(self):
+        return {"PATH": "/usr/sbin:/usr/bin", "HOME": "/"}
+
+    def serve(self, connection):
+        with open(self.log_file, "ab") as log:
+            subprocess.Popen([str(a) for a in (*self.enter, *self.command())], stdin=connection,
+                             stdout=connection, stderr=log, env=self.environment(), cwd=self.root,
+                             preexec_fn=end_with_parent)
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+
+class Maildir:
+    """Mail in home/USER/Maildir."""
+
+    def box(self, user):
+        return self.root / "home" / user / "Maildir"
+
+    def fill(self, user, messages):
+        box = self.box(user)
+        for path in (box, box / "cur", box / "new", box / "tmp"):
+            self.give(path, folder=True)
+        for i, data in enumerate(messages, self.count(user) + 1):
+            path = box / "cur" / f"{1500000000 + i}.M{i}P1.test:2,"
+            path.write_bytes(data)
+            self.give(path)
+
+    def count(self, user):
+        return sum(len(os.listdir(self.box(user) / d)) for d in ("cur", "new"))
+
+
+class Mbox:
+    """Mail in var/mail/USER."""
+
+    def box(self, user):
+        return self.root / "var/mail" / user
+
+    def fill(self, user, messages):
+        with open(self.box(user), "ab") as box:
+            for data in messages:
+                data = re.sub(rb"^(>*From )", rb">\1", data, flags=re.M)
+                data += b"" if data.endswith(b"\n") else b"\n"
+                box.write(b"From a@cask.example Mon Jan  5 10:00:00 2026\n" + data + b"\n")
+        self.box(user).chmod(0o600)
+        self.give(self.box(user))
+
+    def count(self, user):
+        return len(re.findall(rb"(?:\A|\n\n)From ", self.box(user).read_bytes()))
+
+
+class Popa3d(Mbox, Real):
+    name = "popa3d"
+
+    def prepare(self):
+        self.append("etc/passwd", "popa3d:x:65533:65533::/var/empty:/bin/false\n")
+        self.append("etc/group", "popa3d:x:65533:\n")
+        (self.root / "var/lib/popa3d").mkdir(parents=True, exist_ok=True)
+        self.pam("popa3d")
+
+    def command(self):
+        return ["/usr/sbin/popa3d"]
+
+
+class Solid(Maildir, Real):
+    name = "solid"
+
+    def prepare(self):
+        self.append("etc/passwd", "solid-pop3d:x:65533:65533::/var/empty:/bin/false\n"
+                                  "spop3d:x:65533:65533::/var/empty:/bin/false\n")
+        self.append("etc/group", "solid-pop3d:x:65533:\nspop3d:x:65533:\n")
+        self.write("etc/spop3d.conf", '<Global>\nMailDropName "Maildir"\nMailDropType maildir\n'
+                                      "AddBulletins no\n</Global>\n")
+        self.pam("solid-pop3d")
+
+    def command(self):
+        return ["/usr/sbin/solid-pop3d", "-d"]
+
+
+class Mailutils(Mbox, Real):
+    name = "mailutils"
+    mailbox = "mail-spool /var/mail;"
+
+    def prepare(self):
+        self.pam("gnu-pop3d")
+        locks = self.root / "var/lock/subsys/mail"
+        locks.mkdir(parents=True)
+        self.give(locks)
+        self.write("etc/pop3d.conf", "mode inetd;\nlogging { syslog no; };\n"
+                   "auth { authentication generic:system:pam; authorization system; };\n"
+                   f"mailbox {{ {self.mailbox} }};\ntcp-wrappers {{ enable no; }};\n")
+
+    def command(self):
+        return ["/usr/sbin/pop3d", "--no-config", "--config-file=/etc/pop3d.conf", "--inetd"]
+
+
+class MailutilsMaildir(Maildir, Mailutils):
+    mailbox = 'mailbox-pattern "maildir:/home/${user}/Maildir";'
+
+
+class Courier(Maildir, Real):
+    name = "courier"
+
+    def prepare(self):
+        (self.root / "run/courier/authdaemon").mkdir(parents=True)
+        self.append("etc/passwd", "courier:x:65533:65533::/:/bin/false\n")
+        self.append("etc/group", "courier:x:65533:\n")
+        secret = run(["openssl", "passwd", "-6", PASSWORD]).out.decode().strip()
+        self._userdb("etc/courier/userdb", {name: f"uid={MAIL_UID}|gid={MAIL_GID}|home=/home/{name}|_="
+                                            for name in self.users})
+        self._userdb("etc/courier/userdbshadow", {name: f"systempw={secret}" for name in self.users})
+        self.write("etc/courier/authdaemonrc", 'authmodulelist="authuserdb"\n'
+                   'authmodulelistorig="authuserdb"\ndaemons=2\nauthdaemonvar=/run/courier/authdaemon\n'
+                   'DEBUG_LOGIN=0\nDEFAULTOPTIONS=""\nLOGGEROPTS=""\n')
+        self.daemon = Server([*self.enter, "/usr/lib/courier/courier-authlib/authdaemond"], self.root)
+        self.daemon.wait_ready((self.root / "run/courier/authdaemon/socket").exists, "authdaemond")
+
+    def _userdb(self, path, users):
+        """What makeuserdb does."""
+        text = "".join(f"{name}\t{fields}\n" for name, fields in users.items()) + ".\n"
+        result = run([*self.enter, "/usr/lib/courier/courier-authlib/makedatprog", "-", f"/{path}.tmp",
+                      f"/{path}.dat"], stdin=text.encode())
+        if result.status != 0:
+            raise Unavailable(f"makedatprog: {result.err.decode()}")
+
+    def environment(self):
+        return {**super().environment(), "TCPREMOTEIP": "127.0.0.1", "TCPREMOTEPORT": "1",
+                "TCPLOCALPORT": "110", "POP3AUTH": "PLAIN", "POP3_PROXY": "0", "POP3_TLS_REQUIRED": "0",
+                "MIME_UNICODE_MESSAGE_TYPE": "message/global"}
+
+    def command(self):
+        return ["/usr/lib/courier/courier/courierpop3login", "/usr/lib/courier/courier/courierpop3d",
+                "Maildir"]

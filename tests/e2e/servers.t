@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Real servers other than Dovecot (real.py), each as it is: everything comes back as RETR delivers it, a
+second pass fetches nothing, and what workers/POP3.md says of them is what they do. A server that
+cannot be had here is skipped with the reason, in CI too: that needs Debian's archive."""
+
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from real import *
+
+ATTACHMENT = base64.encodebytes(bytes(range(256)) * 8 * 1024)
+
+
+def letter(number, headers, body):
+    return (b"Received: from a.example by b.example; Mon, 5 Jan 2026 10:00:%02d +0000\n"
+            b"Date: Mon, 5 Jan 2026 10:00:%02d +0000\nMessage-ID: <%d@cask.example>\n"
+            b"From: a@cask.example\n%s\n\n%s" % (number, number, number, headers, body))
+
+
+# Every server has these and gives them back unchanged.
+PLAIN = {
+    "dots": letter(1, b"Subject: dots", b".one\n..two\n.\n...\nend\n"),
+    "empty": letter(2, b"Subject: no body", b""),
+    "latin": letter(3, b"Subject: body only", b"caf\xe9\n"),
+    "long": letter(4, b"Subject: one long line", b"x" * 200_000 + b"\n"),
+    "large": letter(5, b"Subject: two MiB\nMIME-Version: 1.0\nContent-Type: application/octet-stream\n"
+                       b"Content-Transfer-Encoding: base64", ATTACHMENT),
+    "nul": letter(6, b"Subject: NUL and bare CR", b"\0\0\rx\r\n\ny\n"),
+    "from": letter(7, b"Subject: From", b"From here\n>From there\n"),
+}
+# These show what a server does with them.
+ODD = {
+    "utf8": letter(8, "Subject: é".encode(), b"x\n"),
+    "8bit": letter(9, b"Subject: \xe9\xff", b"x\n"),
+    "no end": letter(10, b"Subject: no end", b"the last line"),
+    "dot": b".dot at the start\n\nx\n",
+    "dotdot": b"..dots at the start\n\nx\n",
+    "crlf": letter(11, b"Subject: stored with CRLF", b"x\n").replace(b"\n", b"\r\n"),
+}
+CONTROL_LINES = r"^(mailcaskd .*: archive .*)?$"
+
+certificates = Certificates()
+
+
+def started(kind, name, users=("alice", "bob")):
+    """The server, or None after a skip()."""
+    try:
+        return kind(users, certificates)
+    except Unavailable as why:
+        skip(name, str(why), in_ci=True)
+        return None
+
+
+def reference(server, user, utf8=False):
+    """What an independent client gets: listed sizes, IDs, messages."""
+    with Pop3Client(server.port, server.ca) as client:
+        if utf8:
+            client.command("UTF8")
+        client.login(user)
+        sizes = {n: int(size) for n, size in client.listing("LIST").items()}
+        ids = client.listing("UIDL")
+        messages = [client.retr(n) for n in sizes]
+        client.quit()
+    return list(sizes.values()), list(ids.values()), messages
+
+
+def capabilities(server):
+    """What CAPA lists before login; None where there is none."""
+    with Pop3Client(server.port, server.ca) as client:
+        try:
+            return client.multi("CAPA").decode().split("\r\n")[:-1]
+        except Pop3Error:
+            return None
+
+
+def mailcask(server, *users):
+    cask = Mailcask()
+    cask.add_server("s", server.port, server.ca)
+    for user in users:
+        cask.add_account(user, "s")
+    cask.init()
+    return cask
+
+
+def session(cask, user):
+    return cask.json("ledger", "--account", user)[-1]
+
+
+def archived(cask, user):
+    to = cask.folder / "restored"
+    shutil.rmtree(to, ignore_errors=True)
+    cask.restore(f"eml:{to}", "--account", user)
+    return hashes(read_eml(to))
+
+
+def counts(entry, *names):
+    return {n: entry[n] for n in names}
+
+
+def exact(name, server, user, expected):
+    """One pass archives everything, a second one nothing."""
+    cask = mailcask(server, user)
+    result = cask.once()
+    is_(result.status, 0, f"{name}: the pass ends with success") or diag(str(result))
+    ok(all(re.search(CONTROL_LINES, l) for l in result.err.decode().split("\n")),
+       f"{name}: and has nothing to complain of") or diag(result.err.decode())
+    is_(archived(cask, user), hashes(expected), f"{name}: {len(expected)} messages come back exact")
+    entry = session(cask, user)
+    is_(counts(entry, "state", "trusted", "listed", "known", "fetched", "refused"),
+        {"state": "complete", "trusted": True, "listed": len(expected), "known": 0,
+         "fetched": len(expected), "refused": 0}, f"{name}: the ledger says so")
+    result = cask.once()
+    is_(result.status, 0, f"{name}: a second pass ends with success")
+    is_(counts(session(cask, user), "known", "fetched", "deduplicated"),
+        {"known": len(expected), "fetched": 0, "deduplicated": 0}, f"{name}: and fetches nothing")
+    is_(cask.tool("verify").status, 0, f"{name}: the archive is sound")
+    return cask
+
+
+def size_errors(names, sizes, messages):
+    """By how much LIST is off, where it is."""
+    return {n: s - len(m) for n, s, m in zip(names, sizes, messages) if s != len(m)}
+
+
+def popa3d():
+    server = started(Popa3d, "popa3d")
+    if server is None:
+        return
+    mail = {**PLAIN, **ODD}
+    del mail["crlf"]
+    server.fill("alice", mail.values())
+    is_(capabilities(server), None, "popa3d: has no CAPA")
+    sizes, ids, messages = reference(server, "alice")
+    is_(size_errors(mail, sizes, messages), {}, "popa3d: LIST is right")
+    is_(messages[list(mail).index("dotdot")], wire_bytes(mail["dotdot"]), "popa3d: every dot is stuffed")
+    headerless = [i for n, i in zip(mail, ids) if n.startswith("dot") and n != "dots"]
+    ok(len(set(headerless)) == 1 and len(set(ids)) == len(ids) - 1,
+       "popa3d: without the headers that it hashes, messages share an ID (Q6)") or diag(ids)
+    exact("popa3d", server, "alice", messages)
+    same_id_later(server)
+
+
+def same_id_later(server):
+    """A sender can make popa3d's IDs equal; nothing is hidden by that (Q6, Q9)."""
+    first, second, third = (b"Subject: %d\n\nsame size\n" % i for i in (1, 2, 3))
+    server.fill("bob", [first, second])
+    cask = mailcask(server, "bob")
+    cask.once()
+    server.fill("bob", [third])
+    sizes, ids, messages = reference(server, "bob")
+    is_((len(set(sizes)), len(set(ids))), (1, 1), "popa3d: three messages with one ID and one size")
+    is_(cask.once().status, 0, "popa3d: the third comes later")
+    is_(archived(cask, "bob"), hashes(messages), "popa3d: and is archived, too")
+
+
+def solid():
+    server = started(Solid, "solid-pop3d")
+    if server is None:
+        return
+    mail = {**PLAIN, **ODD}
+    no_end = mail.pop("no end")
+    server.fill("alice", mail.values())
+    is_(capabilities(server), None, "solid: has no CAPA")
+    sizes, ids, messages = reference(server, "alice")
+    is_(size_errors(ids, sizes, messages), {}, "solid: LIST is right")
+    is_(len(set(ids)), len(ids), "solid: every message has its own ID")
+    ok(wire_bytes(mail["dotdot"]) in messages, "solid: every dot is stuffed")
+    exact("solid", server, "alice", messages)
+    server.fill("bob", [PLAIN["dots"], no_end])
+    cask = mailcask(server, "bob")
+    result = cask.once()
+    is_(result.status, 1, "solid: a message without a final newline shuts the mailbox")
+    like(result.err, r"^bob: .*message is damaged", "solid: and the operator reads why")
+
+
+def courier():
+    server = started(Courier, "Courier")
+    if server is None:
+        return
+    mail = {**PLAIN, **ODD}
+    server.fill("alice", mail.values())
+    capa = capabilities(server)
+    ok({"UTF8 USER", "PIPELINING", "UIDL", "SASL PLAIN", "LOGIN-DELAY 10"} <= set(capa),
+       "courier: announces UTF8, PIPELINING, LOGIN-DELAY") or diag(capa)
+    sizes, ids, messages = reference(server, "alice", utf8=True)
+    # "..dots" arrives as ".dots", one byte less than listed.
+    is_(size_errors(mail, sizes, messages), {"no end": -2, "dotdot": 1},
+        "courier: LIST is 2 short without a final newline (Q16)")
+    got = dict(zip(mail, messages))
+    is_(got["dotdot"], wire_bytes(mail["dotdot"])[1:], "courier: a dot that starts a message is not stuffed (Q20)")
+    is_(got["crlf"], wire_bytes(mail["crlf"], "lf").replace(b"\r\n", b"\r\r\n"),
+        "courier: a CRLF on its disk arrives as CR CR LF")
+    is_((got["utf8"], got["8bit"]), (wire_bytes(mail["utf8"]), wire_bytes(mail["8bit"])),
+        "courier: with UTF8, 8-bit headers are delivered as they are (Q22)")
+    exact("courier", server, "alice", messages)
+    courier_wrapper(server, mail)
+    courier_lone_dot()
+
+
+def courier_wrapper(server, mail):
+    wrapped = {n: m for n, m in zip(mail, reference(server, "alice")[2])
+               if b"Cannot display Unicode content" in m}
+    is_(set(wrapped), {"utf8", "8bit"}, "courier: without UTF8, 8-bit headers are hidden in a wrapper (Q22)")
+    for name, message in wrapped.items():
+        ok(wire_bytes(mail[name]) in message and b"Content-Type: message/global" in message,
+           f"courier: which holds the message ({name})")
+
+
+def courier_lone_dot():
+    server = started(Courier, "Courier: a lone dot", ("alice",))
+    if server is None:
+        return
+    server.fill("alice", [PLAIN["dots"], b".\n\nx\n", PLAIN["latin"]])
+    cask = mailcask(server, "alice")
+    result = cask.once()
+    is_(result.status, 1, "courier: a message that starts with a lone dot is put aside (Q21)") or diag(str(result))
+    is_(archived(cask, "alice"), hashes(map(wire_bytes, (PLAIN["dots"], PLAIN["latin"]))),
+        "courier: and the others are archived")
+
+
+def mailutils_mbox():
+    server = started(Mailutils, "mailutils, mbox")
+    if server is None:
+        return
+    mail = {**PLAIN, "no end": ODD["no end"], "8bit": ODD["8bit"]}
+    server.fill("alice", mail.values())
+    capa = capabilities(server)
+    ok({"PIPELINING", "UIDL", "EXPIRENEVER"} <= set(capa), "mailutils: announces EXPIRENEVER (Q49)") or diag(capa)
+    cask = mailcask(server, "alice")
+    is_(cask.once().status, 0, "mailutils, mbox: the pass ends with success")
+    _, ids, messages = reference(server, "alice")
+    ok(all(b"X-UIDL: " + i.encode() in m for i, m in zip(ids, messages)),
+       "mailutils, mbox: the ID is written into the message")
+    first = archived(cask, "alice")
+    ok(sum(first.values()) == len(mail) and not first & hashes(messages),
+       "mailutils, mbox: and further headers once it was read: all have changed since they were archived")
+    is_(cask.once().status, 0, "mailutils, mbox: a second pass ends with success")
+    is_(archived(cask, "alice"), first + hashes(messages), "mailutils, mbox: both states are archived exact (Q8)")
+    cask.once()
+    is_(counts(session(cask, "alice"), "known", "fetched", "deduplicated"),
+        {"known": len(mail), "fetched": 0, "deduplicated": 0}, "mailutils, mbox: a third pass fetches nothing")
+    is_(cask.tool("verify").status, 0, "mailutils, mbox: the archive is sound")
+
+
+def mailutils_maildir():
+    server = started(MailutilsMaildir, "mailutils, Maildir")
+    if server is None:
+        return
+    forged = b"X-UIDL: forged\nSubject: forged\n\nbody %d\n"
+    mail = [*PLAIN.values(), ODD["no end"], forged % 1, forged % 2]
+    server.fill("alice", mail)
+    cask = mailcask(server, "alice")
+    is_(cask.once().status, 0, "mailutils, Maildir: the pass ends with success")
+    _, ids, messages = reference(server, "alice")
+    is_(ids.count("forged"), 2, "mailutils: a sender's X-UIDL is the ID, twice (Q9)")
+    is_(archived(cask, "alice"), hashes(messages), "mailutils, Maildir: all messages come back exact")
+    cask.once()
+    entry = counts(session(cask, "alice"), "fetched", "deduplicated", "known")
+    is_(entry, {"fetched": 0, "deduplicated": len(mail) - 2, "known": 2},
+        "mailutils, Maildir: the next listing has other sizes, and content finds all known (Q8)")
+    cask.once()
+    is_(counts(session(cask, "alice"), "known", "fetched", "deduplicated"),
+        {"known": len(mail), "fetched": 0, "deduplicated": 0}, "mailutils, Maildir: a third pass fetches nothing")
+    is_(archived(cask, "alice"), hashes(messages), "mailutils, Maildir: no second copy")
+
+
+def moved():
+    """A mailbox goes from one server to another: new IDs, same messages (Q7)."""
+    name = "from Courier to solid-pop3d"
+    before, after = started(Courier, name), started(Solid, name)
+    if before is None or after is None:
+        return
+    mail = [*PLAIN.values(), ODD["utf8"], *(letter(i, b"Subject: more", b"%d\n" % i) for i in range(20, 60))]
+    for server in (before, after):
+        server.fill("alice", mail)
+    cask = mailcask(before, "alice")
+    is_(cask.once().status, 0, f"{name}: archived from the first")
+    cask.add_server("s", after.port, after.ca)
+    result = cask.once()
+    is_(result.status, 0, f"{name}: archived from the second") or diag(str(result))
+    _, _, messages = reference(after, "alice")
+    is_(counts(session(cask, "alice"), "known", "fetched", "deduplicated"),
+        {"known": 0, "fetched": 0, "deduplicated": len(mail)}, f"{name}: everything is fetched again")
+    is_(archived(cask, "alice"), hashes(messages), f"{name}: and nothing is there twice")
+    cask.once()
+    is_(session(cask, "alice")["known"], len(mail), f"{name}: after that all is known")
+
+
+for test in (popa3d, solid, courier, mailutils_mbox, mailutils_maildir, moved):
+    test()
+done()
