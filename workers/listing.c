@@ -72,6 +72,7 @@ struct listing {
 
     EVP_MD_CTX *digest;
     bool digest_failed;
+    bool disk_full; /* an entry said so (Q10) */
 };
 
 static const char *const trust_texts[] = {
@@ -406,6 +407,7 @@ static int judge_line(struct listing *l, uint32_t number, const char *uidl,
 {
     if (is_disk_full(uidl, uidl_size)) {
         refuse(l, LISTING_DISK_FULL);
+        l->disk_full = true;
         return 0;
     }
     bool listed;
@@ -472,10 +474,36 @@ static void settle_trust(struct listing *l)
         distrust(l, LISTING_OTHER_COUNT);
 }
 
+static bool number_set_has(const struct number_set *s, uint32_t number)
+{
+    size_t word = number / 64;
+    return word < s->word_count && (s->words[word] >> (number % 64) & 1) != 0;
+}
+
+/* What UIDL left out is there all the same (Q3), unless it could not be listed (Q10). */
+static int add_unnamed(struct listing *l)
+{
+    if (!l->summary.uidl_complete || l->disk_full)
+        return 0;
+    for (size_t i = 0; i < l->size_count; i++) {
+        const struct size_row *row = &l->sizes[i];
+        if (number_set_has(&l->named, row->number))
+            continue;
+        distrust(l, LISTING_OTHER_NUMBERS);
+        int rc = add_blank(l, row->number, row_size(row));
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
 int listing_finish(struct listing *l)
 {
     assert(!l->finished);
     l->finished = true;
+    int rc = add_unnamed(l);
+    if (rc != 0)
+        return rc;
     settle_trust(l);
     bool done =
         !l->digest_failed && EVP_DigestFinal_ex(l->digest, l->summary.digest, NULL) == 1;

@@ -87,7 +87,7 @@ struct listing_summary {
     uint64_t skipped;   /* the judge knew them */
     uint64_t wanted;    /* of these listing_wanted_count() are kept */
     uint64_t postponed; /* without ID and below blank_from: another session's */
-    uint64_t blank;     /* without a usable ID, postponed ones included */
+    uint64_t blank;     /* without a usable ID or any, postponed ones included */
     uint64_t refused;   /* lines not accepted */
     enum listing_trust trust;
     /* SHA-256 over "UIDL NUL size LF" of every accepted entry in listing order, size in
@@ -121,7 +121,8 @@ void listing_uidl_end(struct listing *l);
  * -ENOMEM. */
 int listing_no_uidl(struct listing *l);
 
-/* All is read: settles trust and digest, gives back the sizes. ERR_CRYPTO. */
+/* All is read: settles trust and digest, gives back the sizes. What LIST names and UIDL
+ * does not is wanted without an ID. 0, ERR_CRYPTO or -ENOMEM. */
 int listing_finish(struct listing *l);
 
 const struct listing_summary *listing_summary(const struct listing *l);

@@ -197,7 +197,7 @@ static void q6_the_same_id_twice_is_judged_twice(void **state)
 static void q10_couriers_error_entry_is_ignored(void **state)
 {
     struct fixture *f = *state;
-    const struct listing_summary *s = complete(f, "1 5", "1 5", "1 ENOMEM-1234");
+    const struct listing_summary *s = complete(f, "2 9", "1 5\n2 4", "1 ENOMEM-1234");
     assert_int_equal(s->trust, LISTING_DISK_FULL);
     assert_int_equal(s->wanted, 0);
     assert_string_equal(f->judged, "");
@@ -244,8 +244,21 @@ static void list_and_uidl_that_disagree_are_not_trusted(void **state)
     listing_free(f->listing);
     s = complete(f, "3 3", "1 1\n2 2", "1 a\n3 c");
     assert_int_equal(s->trust, LISTING_OTHER_NUMBERS);
-    assert_int_equal(s->wanted, 2);
+    assert_int_equal(s->wanted, 3);
     assert_int_equal(listing_wanted(f->listing, 1).size, LISTING_SIZE_UNKNOWN);
+}
+
+static void q3_what_only_list_names_is_wanted_without_an_id(void **state)
+{
+    struct fixture *f = *state;
+    const struct listing_summary *s = complete(f, "3 6", "1 1\n2 2\n3 3", "1 a\n3 c");
+    assert_int_equal(s->trust, LISTING_OTHER_NUMBERS);
+    assert_int_equal(s->blank, 1);
+    assert_int_equal(s->wanted, 3);
+    struct listing_entry entry = listing_wanted(f->listing, 2);
+    assert_int_equal(entry.number, 2);
+    assert_int_equal(entry.size, 2);
+    assert_int_equal(entry.uidl_size, 0);
 }
 
 static void refused_list_leaves_sizes_unknown(void **state)
@@ -380,6 +393,7 @@ int main(void)
         TEST(q11_a_number_above_stat_is_fetched_and_not_trusted),
         TEST(q15_stat_that_disagrees_is_not_trusted),
         TEST(list_and_uidl_that_disagree_are_not_trusted),
+        TEST(q3_what_only_list_names_is_wanted_without_an_id),
         TEST(refused_list_leaves_sizes_unknown),
         TEST(q17_sizes_may_be_anything),
         TEST(impossible_numbers_are_refused),
