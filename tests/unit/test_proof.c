@@ -540,5 +540,5 @@ int main(void)
         TEST(reads_any_stretch_of_a_file),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proof", tests, NULL, NULL);
 }
