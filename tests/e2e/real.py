@@ -2,7 +2,8 @@
 $BUILD/servers, and here it runs in a copy of that root, with users and mail of its own, behind a TLS
 front. Nothing is installed, and nothing outside of that copy is written.
 
-A server that cannot be had, or not be run, raises Unavailable with the reason."""
+A server that cannot be had, or not be run, raises Unavailable with the reason. Running takes root,
+as the servers change their user."""
 
 import asyncio
 import threading
@@ -39,11 +40,11 @@ def fetch(name):
 
 
 class Front:
-    """TLS on .port of 127.0.0.1. serve(socket) is called for each connection, with the plain end.
+    """TLS on .port of 127.0.0.1. connect() gives a plain connection to the server for each client.
     hide: bytes left out of what the server says, if they come in one piece."""
 
-    def __init__(self, certificate, serve, hide=None):
-        self.serve, self.hide = serve, hide
+    def __init__(self, certificate, connect, hide=None):
+        self.connect, self.hide = connect, hide
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate.cert, certificate.key)
         self.loop = asyncio.new_event_loop()
@@ -60,13 +61,7 @@ class Front:
         self.loop.run_until_complete(listen())
 
     async def _client(self, reader, writer):
-        # A real TCP connection: servers ask for the peer's address.
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ours = socket.create_connection(listener.getsockname())
-            theirs = listener.accept()[0]
-        with theirs:
-            self.serve(theirs)
-        plain_reader, plain_writer = await asyncio.open_connection(sock=ours)
+        plain_reader, plain_writer = await asyncio.open_connection(sock=self.connect())
         await asyncio.gather(self._copy(reader, plain_writer),
                              self._copy(plain_reader, writer, self.hide))
 
@@ -86,24 +81,22 @@ class Real:
     says how a connection is served (command(), as from inetd, in the root)."""
 
     name = None
-    needs_root = True
 
     def __init__(self, users, certificates):
-        if self.needs_root and os.geteuid() != 0:
-            raise Unavailable("its users need root to be switched to")
+        if run(["chroot", "/", "true"]).status != 0:
+            raise Unavailable("it takes root to run it in a root of its own, with its users")
         unpacked = fetch(self.name)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix=f"run-{self.name}-", dir=SERVERS))
         atexit.register(shutil.rmtree, self.root, ignore_errors=True)
         if run(["cp", "-al", f"{unpacked}/.", self.root]).status != 0:
             raise Unavailable("its root cannot be copied")
         self.ca, self.users = certificates.ca, users
-        self.enter = [] if os.geteuid() == 0 else ["unshare", "-r"]
-        self.enter += ["chroot", self.root]
+        self.enter = ["chroot", self.root]
         self.log_file = self.root / "log"
         self._common()
         self.prepare()
         self.certificates = certificates
-        self.port = Front(certificates.good, self.serve).port
+        self.port = Front(certificates.good, self.connect).port
 
     def _common(self):
         self.root.chmod(0o755)
@@ -112,6 +105,7 @@ class Real:
         (self.root / "tmp").chmod(0o1777)
         (self.root / "var/mail").chmod(0o1777)
         self.write("dev/null", "")
+        (self.root / "dev/null").chmod(0o666)
         self.write("etc/passwd", "root:x:0:0::/:/bin/sh\n" + "".join(
             f"{name}:x:{MAIL_UID}:{MAIL_GID}::/home/{name}:/bin/sh\n" for name in self.users))
         self.write("etc/group", f"root:x:0:\nmail:x:8:\nnogroup:x:{MAIL_GID}:\n")
@@ -135,8 +129,7 @@ class Real:
     def give(path, folder=False):
         if folder:
             path.mkdir(exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(path, MAIL_UID, MAIL_GID)
+        os.chown(path, MAIL_UID, MAIL_GID)
 
     def pam(self, service):
         self.write(f"etc/pam.d/{service}", "auth required pam_unix.so\naccount required pam_unix.so\n")
@@ -150,11 +143,16 @@ class Real:
     def environment(self):
         return {"PATH": "/usr/sbin:/usr/bin", "HOME": "/"}
 
-    def serve(self, connection):
-        with open(self.log_file, "ab") as log:
-            subprocess.Popen([str(a) for a in (*self.enter, *self.command())], stdin=connection,
-                             stdout=connection, stderr=log, env=self.environment(), cwd=self.root,
+    def connect(self):
+        # A real TCP connection: servers ask for the peer's address.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs = listener.accept()[0]
+        with theirs, open(self.log_file, "ab") as log:
+            subprocess.Popen([str(a) for a in (*self.enter, *self.command())], stdin=theirs,
+                             stdout=theirs, stderr=log, env=self.environment(), cwd=self.root,
                              preexec_fn=end_with_parent)
+        return ours
 
     def log(self):
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
@@ -280,3 +278,88 @@ class Courier(Maildir, Real):
     def command(self):
         return ["/usr/lib/courier/courier/courierpop3login", "/usr/lib/courier/courier/courierpop3d",
                 "Maildir"]
+
+
+class Cyrus(Real):
+    """Its master listens by itself. Mail is put into its spool, and its index made anew."""
+
+    name = "cyrus"
+    uid = 65533
+    programs = "/usr/lib/cyrus/bin"
+    host = "cask.example"
+    config = """configdirectory: /var/lib/cyrus
+partition-default: /var/spool/cyrus
+defaultpartition: default
+servername: {host}
+admins: cyrus
+autocreate_quota: 0
+expunge_mode: immediate
+allowplaintext: yes
+sasl_mech_list: PLAIN
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_sasldb_path: /etc/sasldb2
+"""
+    services = """START {{
+  recover cmd="{programs}/ctl_cyrusdb -r"
+}}
+SERVICES {{
+  pop3 cmd="pop3d" listen="127.0.0.1:{port}" proto="tcp4" prefork=1
+}}
+EVENTS {{
+}}
+"""
+
+    def prepare(self):
+        self.append("etc/passwd", f"cyrus:x:{self.uid}:{self.uid}::/var/spool/cyrus:/bin/sh\n")
+        self.append("etc/group", f"cyrus:x:{self.uid}:\n")
+        self.write("etc/hosts", "127.0.0.1 localhost\n")
+        # It does not start without time zones.
+        self.write("usr/share/zoneinfo/zone.tab", "GB\t+513030-0000731\tEurope/London\n")
+        self.plain_port = free_port()
+        self.write("etc/imapd.conf", self.config.format(host=self.host))
+        self.write("etc/cyrus.conf", self.services.format(programs=self.programs, port=self.plain_port))
+        for folder in ("lib/cyrus", "lib/cyrus/db", "lib/cyrus/socket", "spool/cyrus"):
+            path = self.root / "var" / folder
+            path.mkdir(parents=True, exist_ok=True)
+            os.chown(path, self.uid, self.uid)
+        for user in self.users:
+            self._tool("/usr/sbin/saslpasswd2", "-c", "-p", "-f", "/etc/sasldb2", "-u", self.host, user,
+                       stdin=PASSWORD.encode(), root=True)
+        os.chown(self.root / "etc/sasldb2", self.uid, self.uid)
+        self.daemon = Server([*self.enter, f"{self.programs}/master"], self.root)
+        self.daemon.wait_ready(self._answers, "Cyrus")
+
+    def _tool(self, *arguments, stdin=None, root=False):
+        who = [] if root else [f"--userspec={self.uid}:{self.uid}"]
+        result = run(["chroot", *who, self.root, *arguments], stdin=stdin)
+        if result.status != 0:
+            raise RuntimeError(f"{arguments[0]}: {result.err.decode()}")
+        return result.out.decode().strip()
+
+    def _answers(self):
+        with contextlib.suppress(OSError):
+            with socket.create_connection(("127.0.0.1", self.plain_port), 1) as probe:
+                return probe.recv(100).startswith(b"+OK")
+        return False
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.plain_port))
+
+    def box(self, user):
+        path = self._tool(f"{self.programs}/mbpath", f"user/{user}")
+        return self.root / path.lstrip("/")
+
+    def fill(self, user, messages):
+        with Pop3Client(self.plain_port, tls="none") as client:
+            client.login(user)  # which makes the mailbox
+            client.quit()
+        box = self.box(user)
+        for uid, data in enumerate(messages, self.count(user) + 1):
+            path = box / f"{uid}."
+            path.write_bytes(re.sub(rb"(?<!\r)\n", b"\r\n", data))
+            os.chown(path, self.uid, self.uid)
+        self._tool(f"{self.programs}/reconstruct", f"user/{user}")
+
+    def count(self, user):
+        return len(list(self.box(user).glob("[0-9]*.")))
