@@ -15,6 +15,8 @@
 
 #define READERS_PATIENCE_MS 500 /* for passwords being read when the process ends */
 #define LOOKUP_PATIENCE_S 1     /* for a name look-up when a pool ends */
+/* Servers that show a part of the mailbox show 250 messages and more (Q44). */
+#define PARTIAL_VIEW_MIN 200u
 #define STORE_ONCE_VARIABLE "MAILCASK_STORE_ONCE"
 
 enum stage {
@@ -179,6 +181,15 @@ static bool broken_by_message(const struct pool_result *result,
     return result->counts.quarantined > 0 || (result->marks.trouble != 0 && tried);
 }
 
+/* Whether the server may show others once these were fetched: only another look tells. A
+ * server that counts the logins gets it with the next poll. */
+static bool perhaps_a_part(const struct pool_result *result)
+{
+    return result->outcome->scope == SCOPE_NONE &&
+           result->counts.fetched >= PARTIAL_VIEW_MIN &&
+           result->marks.pop3.login_delay_s == 0;
+}
+
 /* From a worker's thread. */
 static void pool_done(void *arg, const struct pool_result *result)
 {
@@ -186,6 +197,7 @@ static void pool_done(void *arg, const struct pool_result *result)
     struct session *session = result->tag;
     struct session_end *end = &session->end;
     end->outcome = *result->outcome;
+    end->outcome.more |= perhaps_a_part(result);
     end->stopped = result->stopped;
     end->held = true;
     end->connected = result->address[0] != '\0';

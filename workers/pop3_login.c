@@ -123,7 +123,9 @@ void pop3_login_capa_line(struct pop3 *p, const struct line *line)
 static void capa_settled(struct pop3 *p)
 {
     const struct capabilities *c = &p->capabilities;
-    if (c->login_delay_s > p->memory.login_delay_s && p->state != POP3_CAPA_PLAIN)
+    bool first = p->state == POP3_CAPA && c->known; /* of those that can be believed */
+    if (first ||
+        (p->state == POP3_CAPA_AGAIN && c->login_delay_s > p->memory.login_delay_s))
         p->memory.login_delay_s = c->login_delay_s;
     if (p->state == POP3_CAPA_AGAIN)
         pop3_enter(p, POP3_LISTING);

@@ -28,7 +28,7 @@ def run_quirks(names, only=re.compile(os.environ.get("ONLY", ""))):
         try:
             function()
             ok(True, name)
-        except Failed as failure:
+        except (Failed, TimeoutError, RuntimeError) as failure:
             ok(False, name)
             diag(failure)
     done()
