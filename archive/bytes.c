@@ -82,6 +82,12 @@ bool buffer_bit(const struct buffer *b, uint64_t n)
     return n / 8 < b->size && (b->data[n / 8] >> n % 8 & 1) != 0;
 }
 
+void buffer_clear_bit(struct buffer *b, uint64_t n)
+{
+    if (n / 8 < b->size)
+        b->data[n / 8] &= (uint8_t) ~(1u << n % 8);
+}
+
 void buffer_clear(struct buffer *b)
 {
     b->size = 0;

@@ -177,6 +177,7 @@ void buffer_put_span(struct buffer *b, struct span value);
 /* The buffer as a set of numbers, a bit each: put grows it, with zeros. */
 void buffer_put_bit(struct buffer *b, uint64_t n);
 bool buffer_bit(const struct buffer *b, uint64_t n);
+void buffer_clear_bit(struct buffer *b, uint64_t n);
 /* Forget the contents, keep the memory. */
 void buffer_clear(struct buffer *b);
 void buffer_free(struct buffer *b);

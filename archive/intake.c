@@ -1,61 +1,12 @@
 #include "archive/intake.h"
 
-#include "archive/archive_internal.h"
-#include "archive/base64_run.h"
-#include "archive/damage.h"
-#include "archive/envelope.h"
-#include "archive/error.h"
-#include "archive/index_rows.h"
-#include "archive/packer.h"
-#include "archive/parts.h"
-#include "archive/reader.h"
+#include "archive/intake_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
-/* Bodies of this session that a later equal one may share; beyond, equal bodies are stored
- * again. */
-#define SESSION_BODIES_MAX 4096
-
-struct session_body {
-    uint8_t sha256[SHA256_SIZE];
-    uint64_t n;
-    uint64_t place; /* of a slice, in block number `block` */
-    uint64_t block;
-    bool slice;
-};
-
-struct intake {
-    struct intake_config config;
-    int err; /* sticky */
-    struct packer *packer;
-    struct parts *parts;
-    struct base64_scanner *scanner;
-    bool scanning; /* false: the message has all the runs it may have */
-    uint64_t highest;
-    bool trusted;
-    struct buffer
-        claimed; /* a bit for each N that this listing names, or that content claimed */
-    struct damaged_message *damaged;
-    size_t damaged_count;
-    struct damaged_part *damaged_parts;
-    size_t damaged_parts_count;
-    bool any_lost;
-
-    bool in_message;
-    uint64_t message_size;
-    uint64_t listed_size;
-    struct buffer uidl;
-    struct sha256 *hash;
-    struct envelope envelope;
-
-    struct session_body *bodies;
-    size_t bodies_count;
-};
-
-/* The index as it is now; NULL when it fails. */
-static struct index_txn *awake(struct intake *in)
+struct index_txn *intake_awake(struct intake *in)
 {
     struct index_txn *t = NULL;
     return lookup_txn(in->config.lookup, &t) == 0 ? t : NULL;
@@ -79,13 +30,10 @@ static int end_run(void *arg, const struct base64_run *run)
     return parts_run_end(in->parts, run, packer_message_size(in->packer));
 }
 
-static int load_damage(struct intake *in)
+static int load_parts(struct intake *in)
 {
-    int err = damage_load(in->config.archive, in->config.account, &in->damaged,
-                          &in->damaged_count);
-    if (err == 0)
-        err = damage_load_parts(in->config.archive, &in->damaged_parts,
-                                &in->damaged_parts_count);
+    int err =
+        damage_load_parts(in->config.archive, &in->damaged_parts, &in->damaged_parts_count);
     if (err != 0)
         return err;
     in->parts = parts_create(in->packer, in->config.lookup, in->damaged_parts,
@@ -95,26 +43,18 @@ static int load_damage(struct intake *in)
 
 int intake_open(const struct intake_config *config, struct intake **out)
 {
-    struct account_row row = {0};
-    uint64_t first = 0, last = 0;
-    struct index_txn *t = NULL;
     struct intake *in = calloc(1, sizeof(*in));
     if (in == NULL)
         return -ENOMEM;
     in->config = *config;
     in->hash = sha256_create();
     in->packer = packer_create(config->account, config->codec, config->emit, config->arg);
-    int err =
-        in->hash == NULL || in->packer == NULL ? -ENOMEM : lookup_txn(config->lookup, &t);
+    int err = in->hash == NULL || in->packer == NULL ? -ENOMEM : 0;
     if (err == 0)
-        err = row_get_account(t, config->account, &row);
-    if (err == ERR_NOT_FOUND) /* its ACCOUNT record is still on its way */
-        err = 0;
-    in->highest = row.highest;
+        err = maildrop_open(config->archive, config->lookup, config->account,
+                            config->source, &in->maildrop);
     if (err == 0)
-        in->any_lost = row_next_lost(t, config->account, &first, &last) == 0;
-    if (err == 0)
-        err = load_damage(in);
+        err = load_parts(in);
     const struct base64_sink sink = {
         .text = keep_text, .decoded = keep_decoded, .run_end = end_run, .arg = in};
     if (err == 0 && (in->scanner = base64_scanner_create(BASE64_MINIMUM, &sink)) == NULL)
@@ -123,6 +63,7 @@ int intake_open(const struct intake_config *config, struct intake **out)
         intake_close(in);
         return err;
     }
+    in->highest = maildrop_highest(in->maildrop);
     *out = in;
     return 0;
 }
@@ -134,72 +75,13 @@ void intake_close(struct intake *in)
     parts_destroy(in->parts);
     packer_destroy(in->packer);
     base64_scanner_destroy(in->scanner);
-    buffer_free(&in->claimed);
+    maildrop_close(in->maildrop);
+    intake_deletion_free(in);
     buffer_free(&in->uidl);
     sha256_destroy(in->hash);
-    free(in->damaged);
     free(in->damaged_parts);
     free(in->bodies);
     free(in);
-}
-
-static bool is_claimed(const struct intake *in, uint64_t n)
-{
-    return buffer_bit(&in->claimed, n);
-}
-
-static void claim(struct intake *in, uint64_t n)
-{
-    buffer_put_bit(&in->claimed, n);
-    if (in->claimed.failed)
-        in->err = -ENOMEM;
-}
-
-static bool is_lost(struct intake *in, uint64_t n)
-{
-    struct message_row row;
-    struct index_txn *t = in->any_lost ? awake(in) : NULL;
-    return t != NULL && row_get_message(t, in->config.account, n, &row) == ERR_NOT_FOUND;
-}
-
-/* Hurt, and not healed since it was found so? */
-static bool is_damaged(struct intake *in, uint64_t n)
-{
-    struct message_row row;
-    for (size_t i = 0; i < in->damaged_count; i++) {
-        if (in->damaged[i].n != n)
-            continue;
-        struct index_txn *t = awake(in);
-        return t == NULL || row_get_message(t, in->config.account, n, &row) != 0 ||
-               (row.place.segment == in->damaged[i].place.segment &&
-                row.place.offset == in->damaged[i].place.offset);
-    }
-    return false;
-}
-
-struct judging {
-    struct intake *in;
-    uint64_t listed_size;
-    enum intake_verdict verdict;
-};
-
-static int judge_entry(void *arg, const struct uidl_entry *e)
-{
-    struct judging *j = arg;
-    if (j->listed_size != SIZE_UNKNOWN && e->listed_size != SIZE_UNKNOWN &&
-        e->listed_size != j->listed_size)
-        return 0;
-    if (e->n == 0) {
-        j->verdict = INTAKE_QUARANTINED;
-        return 1;
-    }
-    if (is_claimed(j->in, e->n) || is_lost(j->in, e->n))
-        return 0;
-    claim(j->in, e->n);
-    if (is_damaged(j->in, e->n))
-        return 0;
-    j->verdict = INTAKE_KNOWN;
-    return 1;
 }
 
 static bool usable(struct span uidl)
@@ -209,24 +91,37 @@ static bool usable(struct span uidl)
 
 enum intake_verdict intake_judge(struct intake *in, struct span uidl, uint64_t listed_size)
 {
-    struct judging j = {.in = in, .listed_size = listed_size, .verdict = INTAKE_WANTED};
-    struct index_txn *t = usable(uidl) ? awake(in) : NULL;
-    if (t != NULL)
-        row_each_uidl(t, in->config.account, in->config.source, uidl, judge_entry, &j);
-    return j.verdict;
+    struct maildrop_line line = maildrop_judge(in->maildrop, uidl, listed_size);
+    intake_deletion_judged(in, &line, uidl, listed_size);
+    switch (line.verdict) {
+    case MAILDROP_KNOWN:
+        return INTAKE_KNOWN;
+    case MAILDROP_QUARANTINED:
+        return INTAKE_QUARANTINED;
+    case MAILDROP_WANTED:
+        break;
+    }
+    return INTAKE_WANTED;
 }
 
 void intake_listed(struct intake *in, bool trusted)
 {
     in->trusted = trusted;
+    maildrop_listed(in->maildrop, trusted);
+    intake_deletion_listed(in);
 }
 
-static int emit(struct intake *in, struct record *r)
+uint8_t intake_flags(const struct intake *in)
+{
+    return maildrop_flags(in->maildrop);
+}
+
+int intake_emit(struct intake *in, struct record *r)
 {
     return in->err = packer_emit_record(in->packer, r);
 }
 
-static struct record *new_record(struct intake *in, enum record_type type)
+struct record *intake_record(struct intake *in, enum record_type type)
 {
     struct record *r = record_create(type, in->config.account, archive_now_us());
     if (r == NULL)
@@ -295,9 +190,9 @@ static int look_at_twin(void *arg, uint64_t n)
     struct twins *t = arg;
     struct intake *in = t->in;
     struct message_meta m;
-    if (is_lost(in, n))
+    if (maildrop_is_lost(in->maildrop, n))
         return 0;
-    if (is_damaged(in, n)) {
+    if (maildrop_is_damaged(in->maildrop, n)) {
         if (t->hurt == 0)
             t->hurt = n; /* its meta may be gone; 16 bytes of the hash have to do */
         return 0;
@@ -307,7 +202,7 @@ static int look_at_twin(void *arg, uint64_t n)
         return 0;
     if (t->any == 0)
         t->any = m.kind == BODY_SAME ? m.place : n;
-    if (t->claimable == 0 && !is_claimed(in, n))
+    if (t->claimable == 0 && !maildrop_is_claimed(in->maildrop, n))
         t->claimable = n;
     return 0;
 }
@@ -315,7 +210,7 @@ static int look_at_twin(void *arg, uint64_t n)
 static struct twins find_twins(struct intake *in, const uint8_t sha256[SHA256_SIZE])
 {
     struct twins twins = {.in = in, .sha256 = sha256};
-    struct index_txn *t = awake(in);
+    struct index_txn *t = intake_awake(in);
     if (t != NULL)
         row_each_hash(t, in->config.account, sha256, look_at_twin, &twins);
     return twins;
@@ -354,7 +249,7 @@ static int emit_seen(struct intake *in, uint64_t n)
     struct record *r;
     if (in->uidl.size == 0)
         return 0;
-    r = new_record(in, RECORD_SEEN);
+    r = intake_record(in, RECORD_SEEN);
     if (r == NULL)
         return in->err;
     const struct seen_meta meta = {.n = n,
@@ -362,7 +257,7 @@ static int emit_seen(struct intake *in, uint64_t n)
                                    .listed_size = in->listed_size,
                                    .uidl = span_of(in->uidl.data, in->uidl.size)};
     seen_meta_encode(&r->meta, &meta);
-    return emit(in, r);
+    return intake_emit(in, r);
 }
 
 /* Is a body that m can share stored already? Then where: kind and place of m. */
@@ -400,48 +295,67 @@ static int keep_message(struct intake *in, struct message_meta *m,
     return err;
 }
 
-int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result)
+/* All of m that does not depend on what else is archived. */
+static int complete_meta(struct intake *in, uint8_t flags, struct message_meta *m)
 {
-    struct message_meta m = {.source = in->config.source,
-                             .flags = flags,
-                             .listed_size = in->listed_size,
-                             .size = in->message_size,
-                             .fetched_us = archive_now_us(),
-                             .uidl = span_of(in->uidl.data, in->uidl.size)};
-    assert(in->in_message);
     if (in->err == 0 && in->scanning)
         in->err = base64_scan_end(in->scanner);
     if (in->err != 0)
         return in->err;
-    m.runs = parts_runs(in->parts);
-    sha256_finish(in->hash, m.sha256);
-    envelope_fields(&in->envelope, m.fields);
+    *m = (struct message_meta){.source = in->config.source,
+                               .flags = flags,
+                               .listed_size = in->listed_size,
+                               .size = in->message_size,
+                               .fetched_us = archive_now_us(),
+                               .uidl = span_of(in->uidl.data, in->uidl.size),
+                               .runs = parts_runs(in->parts)};
+    sha256_finish(in->hash, m->sha256);
+    envelope_fields(&in->envelope, m->fields);
     if (in->uidl.size == 0)
-        m.flags |= MESSAGE_NO_UIDL;
+        m->flags |= MESSAGE_NO_UIDL;
     if (!in->trusted)
-        m.flags |= MESSAGE_UNTRUSTED;
-    struct twins twins = find_twins(in, m.sha256);
-    *out_result = INTAKE_ARCHIVED;
-    if (twins.hurt != 0) {
+        m->flags |= MESSAGE_UNTRUSTED;
+    return in->err = random_bytes(m->salt, sizeof(m->salt));
+}
+
+/* Archive it, under a number of its own or a damaged copy's. */
+static int archive_message(struct intake *in, struct message_meta *m,
+                           const struct twins *twins, enum intake_result *out_result)
+{
+    if (twins->hurt != 0) {
         *out_result = INTAKE_HEALED;
-        m.n = twins.hurt;
-        m.flags |= MESSAGE_HEALS;
-        for (size_t i = 0; i < in->damaged_count; i++)
-            if (in->damaged[i].n == twins.hurt)
-                in->damaged[i].n = 0;
-    } else if (twins.claimable != 0 && (in->trusted || in->uidl.size == 0)) {
+        m->n = twins->hurt;
+        m->flags |= MESSAGE_HEALS;
+        maildrop_healed(in->maildrop, twins->hurt);
+    } else {
+        *out_result = INTAKE_ARCHIVED;
+        m->n = ++in->highest;
+        maildrop_archived(in->maildrop, m->uidl, m->n);
+    }
+    return in->err = keep_message(in, m, twins);
+}
+
+int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result)
+{
+    struct message_meta m;
+    assert(in->in_message);
+    if (complete_meta(in, flags, &m) != 0)
+        return in->err;
+    uint64_t again = maildrop_settle(in->maildrop, m.uidl, m.listed_size, m.sha256);
+    if (again != 0) {
+        *out_result = INTAKE_AGAIN;
+        intake_deletion_compared(in, again);
+        intake_abort(in);
+        return 0;
+    }
+    struct twins twins = find_twins(in, m.sha256);
+    if (twins.hurt == 0 && twins.claimable != 0 && (in->trusted || in->uidl.size == 0)) {
         *out_result = INTAKE_DEDUPLICATED;
-        claim(in, twins.claimable);
+        maildrop_found(in->maildrop, twins.claimable);
         intake_abort(in);
         return emit_seen(in, twins.claimable);
-    } else {
-        m.n = ++in->highest;
-        claim(in, m.n);
     }
-    int err = random_bytes(m.salt, sizeof(m.salt));
-    if (err == 0)
-        err = keep_message(in, &m, &twins);
-    return in->err = err;
+    return archive_message(in, &m, &twins, out_result);
 }
 
 int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
@@ -449,7 +363,7 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
 {
     if (in->err != 0)
         return in->err;
-    struct record *r = new_record(in, RECORD_QUARANTINE);
+    struct record *r = intake_record(in, RECORD_QUARANTINE);
     if (r == NULL)
         return in->err;
     struct quarantine_meta meta = {.source = in->config.source,
@@ -460,7 +374,7 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
     if (meta.reason.size > TEXT_SIZE_MAX)
         meta.reason.size = TEXT_SIZE_MAX;
     quarantine_meta_encode(&r->meta, &meta);
-    return emit(in, r);
+    return intake_emit(in, r);
 }
 
 int intake_flush(struct intake *in)
@@ -473,15 +387,17 @@ int intake_session(struct intake *in, struct session_meta *m)
     int err = intake_flush(in);
     if (err != 0)
         return err;
-    struct record *r = new_record(in, RECORD_SESSION);
+    m->source = in->config.source;
+    intake_deletion_conclude(in, m);
+    struct record *r = in->err == 0 ? intake_record(in, RECORD_SESSION) : NULL;
     if (r == NULL)
         return in->err;
-    m->source = in->config.source;
     session_meta_encode(&r->meta, m);
-    return emit(in, r);
+    return intake_emit(in, r);
 }
 
 size_t intake_memory(const struct intake *in)
 {
-    return packer_memory(in->packer) + parts_memory(in->parts) + in->claimed.capacity;
+    return packer_memory(in->packer) + parts_memory(in->parts) +
+           maildrop_memory(in->maildrop);
 }

@@ -7,6 +7,7 @@
 
 #include "archive/archive.h"
 #include "archive/codec.h"
+#include "archive/deletion.h"
 #include "archive/lookup.h"
 #include "archive/record.h"
 
@@ -48,6 +49,9 @@ enum intake_verdict intake_judge(struct intake *in, struct span uidl, uint64_t l
 /* After the listing. trusted: see POP3.md S5; without it content proves nothing to be the
  * same message (P3), but for messages without a UIDL. */
 void intake_listed(struct intake *in, bool trusted);
+/* SESSION_RENUMBERED, SESSION_REUSED, SESSION_DOUBTED as far as they are known (Q7, Q8,
+ * Q13). */
+uint8_t intake_flags(const struct intake *in);
 
 /* One message. uidl is copied; empty or over UIDL_SIZE_MAX: none. */
 int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size);
@@ -58,9 +62,10 @@ enum intake_result {
     INTAKE_DEDUPLICATED, /* its bytes were archived under a UIDL that is gone: only SEEN is
                             written */
     INTAKE_HEALED,       /* it replaced a damaged copy, under the same N */
+    INTAKE_AGAIN,        /* it is what its UIDL has meant before, fetched again to see */
 };
 
-/* The message is whole. flags: MESSAGE_SHORT or 0. */
+/* The message is whole. flags: of MESSAGE_SHORT, MESSAGE_FORGEABLE, MESSAGE_STAND_IN. */
 int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result);
 /* It is not: forget it. */
 void intake_abort(struct intake *in);
@@ -71,8 +76,37 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
 
 /* Close the open block. */
 int intake_flush(struct intake *in);
-/* The session's record, last. m->source is filled in. */
+/* The session's record, last, and before it what became of deletions, this session's and
+ * earlier ones. source, flags (but for SESSION_DELETES), doubts, vanished, deleted,
+ * unknown, highest and named of m are filled in. */
 int intake_session(struct intake *in, struct session_meta *m);
+
+/* Deletion (deletion.h). A session either fetches, and counts what may be deleted, or
+ * deletes. In a delete session: intake_offer() for each line that is known; fetch again
+ * what it says, as any message; then prove the plan's items (`proven`), intake_intend(),
+ * and once that is durable DELE, with the results in the items' `state`. */
+
+/* Before the listing: messages archived before this time may go; INT64_MAX: all. */
+void intake_may_delete(struct intake *in, int64_t archived_before_us);
+
+enum intake_offer {
+    INTAKE_KEEP,    /* not now, or never */
+    INTAKE_DELETE,  /* planned */
+    INTAKE_COMPARE, /* planned, if it is fetched again and equal */
+};
+
+/* The line that was judged last, of this number in the listing. */
+enum intake_offer intake_offer(struct intake *in, uint32_t number);
+
+/* After the listing: how many messages a delete session may try to delete. 0 if the listing
+ * is not trusted or doubted. */
+uint64_t intake_deletable(const struct intake *in);
+/* What is left of the plan: empty for the same reasons. */
+struct deletion_plan *intake_plan(struct intake *in);
+
+/* Drop what is not proven, or should have been compared and was not, and journal the intent
+ * to delete the rest. 0 also where nothing is left. */
+int intake_intend(struct intake *in);
 
 /* Bytes held in memory by the open block and the message. */
 size_t intake_memory(const struct intake *in);

@@ -267,6 +267,9 @@ static void count_result(struct session *s, enum intake_result result)
     case INTAKE_HEALED:
         s->counts.healed++;
         break;
+    case INTAKE_AGAIN:
+        s->counts.known++;
+        break;
     }
     atomic_fetch_add(&s->worker->shared->messages, 1);
 }

@@ -1,0 +1,461 @@
+#include "archive/maildrop.h"
+
+#include "archive/damage.h"
+#include "archive/error.h"
+#include "archive/index_rows.h"
+#include "archive/number_set.h"
+#include "archive/reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct maildrop {
+    struct lookup *lookup;
+    uint32_t account, source;
+    uint64_t highest;
+    uint64_t opened_lsn;     /* what is newer is this session's own */
+    struct maildrop_row row; /* named: of `last` */
+    struct buffer last;
+    struct damaged_message *damaged;
+    size_t damaged_count;
+    bool any_lost;
+
+    /* Sets of N, a bit each. */
+    struct buffer claimed;
+    struct buffer doubted; /* of the claimed ones */
+    struct buffer probed;  /* to be compared all the same: see maildrop_probe() */
+    struct buffer ambiguous;
+    struct buffer returned; /* deleted by us, and there again */
+    struct buffer named;    /* of maildrop_conclude() */
+
+    uint64_t lines;
+    bool trusted;
+    uint8_t flags; /* SESSION_* */
+};
+
+/* The index as it is now; NULL when it fails. */
+static struct index_txn *awake(struct maildrop *m)
+{
+    struct index_txn *t = NULL;
+    return lookup_txn(m->lookup, &t) == 0 ? t : NULL;
+}
+
+static int load(struct maildrop *m, struct archive *a)
+{
+    struct account_row account = {0};
+    struct index_txn *t = NULL;
+    uint64_t first = 0, last = 0;
+    int err = lookup_txn(m->lookup, &t);
+    if (err == 0)
+        err = row_get_account(t, m->account, &account);
+    if (err == ERR_NOT_FOUND) /* its ACCOUNT record is still on its way */
+        err = 0;
+    m->highest = account.highest;
+    if (err == 0)
+        err = row_get_number(t, INFO_LAST_LSN, &m->opened_lsn);
+    if (err == 0) {
+        m->any_lost = row_next_lost(t, m->account, &first, &last) == 0;
+        err = row_get_maildrop(t, m->account, m->source, &m->row);
+    }
+    if (err == ERR_NOT_FOUND)
+        err = 0;
+    buffer_put(&m->last, m->row.named.data, m->row.named.size);
+    m->row.named = span_of(m->last.data, m->last.size);
+    if (err == 0)
+        err = m->last.failed ? -ENOMEM : 0;
+    return err != 0 ? err : damage_load(a, m->account, &m->damaged, &m->damaged_count);
+}
+
+int maildrop_open(struct archive *a, struct lookup *lookup, uint32_t account,
+                  uint32_t source, struct maildrop **out)
+{
+    struct maildrop *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return -ENOMEM;
+    m->lookup = lookup;
+    m->account = account;
+    m->source = source;
+    int err = load(m, a);
+    if (err != 0) {
+        maildrop_close(m);
+        return err;
+    }
+    *out = m;
+    return 0;
+}
+
+void maildrop_close(struct maildrop *m)
+{
+    if (m == NULL)
+        return;
+    struct buffer *const sets[] = {&m->last,      &m->claimed,  &m->doubted, &m->probed,
+                                   &m->ambiguous, &m->returned, &m->named};
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        buffer_free(sets[i]);
+    free(m->damaged);
+    free(m);
+}
+
+uint64_t maildrop_highest(const struct maildrop *m)
+{
+    return m->highest;
+}
+
+size_t maildrop_memory(const struct maildrop *m)
+{
+    return m->last.capacity + m->claimed.capacity + m->doubted.capacity +
+           m->probed.capacity + m->ambiguous.capacity + m->returned.capacity;
+}
+
+int maildrop_error(const struct maildrop *m)
+{
+    bool failed = m->claimed.failed || m->doubted.failed || m->probed.failed ||
+                  m->ambiguous.failed || m->returned.failed;
+    return failed ? -ENOMEM : 0;
+}
+
+const struct maildrop_row *maildrop_row(const struct maildrop *m)
+{
+    return &m->row;
+}
+
+struct deletion_row maildrop_deletion(struct maildrop *m, uint64_t n)
+{
+    struct deletion_row row = {0};
+    struct index_txn *t = awake(m);
+    if (t == NULL || row_get_deletion(t, m->account, m->source, n, &row) != 0)
+        return (struct deletion_row){0};
+    return row;
+}
+
+/* What is archived */
+
+bool maildrop_is_claimed(const struct maildrop *m, uint64_t n)
+{
+    return buffer_bit(&m->claimed, n);
+}
+
+void maildrop_claim(struct maildrop *m, uint64_t n)
+{
+    buffer_put_bit(&m->claimed, n);
+}
+
+void maildrop_found(struct maildrop *m, uint64_t n)
+{
+    maildrop_claim(m, n);
+    if (deletion_is_tombstone(maildrop_deletion(m, n).state))
+        buffer_put_bit(&m->returned, n);
+}
+
+bool maildrop_is_lost(struct maildrop *m, uint64_t n)
+{
+    struct message_row row;
+    struct index_txn *t = m->any_lost ? awake(m) : NULL;
+    return t != NULL && row_get_message(t, m->account, n, &row) == ERR_NOT_FOUND;
+}
+
+bool maildrop_is_damaged(struct maildrop *m, uint64_t n)
+{
+    struct message_row row;
+    for (size_t i = 0; i < m->damaged_count; i++) {
+        if (m->damaged[i].n != n)
+            continue;
+        struct index_txn *t = awake(m);
+        return t == NULL || row_get_message(t, m->account, n, &row) != 0 ||
+               (row.place.segment == m->damaged[i].place.segment &&
+                row.place.offset == m->damaged[i].place.offset);
+    }
+    return false;
+}
+
+void maildrop_healed(struct maildrop *m, uint64_t n)
+{
+    for (size_t i = 0; i < m->damaged_count; i++)
+        if (m->damaged[i].n == n)
+            m->damaged[i].n = 0;
+}
+
+bool maildrop_has_bytes(struct maildrop *m, uint64_t n, const uint8_t sha256[SHA256_SIZE])
+{
+    struct message_meta meta;
+    return reader_message(lookup_reader(m->lookup), m->account, n, &meta) == 0 &&
+           memcmp(meta.sha256, sha256, SHA256_SIZE) == 0;
+}
+
+/* The listing */
+
+/* It should not be listed: we deleted it, or it had vanished from a listing that was
+ * believed. What the UIDL means now is to be seen. */
+static bool had_gone(struct maildrop *m, struct index_txn *t, uint64_t n)
+{
+    if (deletion_is_tombstone((uint8_t)row_deletion_state(t, m->account, m->source, n)))
+        return true;
+    return m->row.named_lsn != 0 && n <= m->row.highest && !number_set_has(m->row.named, n);
+}
+
+struct judging {
+    struct maildrop *maildrop;
+    struct index_txn *txn;
+    uint64_t listed_size;
+    uint64_t gone; /* the first that had gone; 0: none */
+    unsigned same_size;
+    struct maildrop_line line;
+};
+
+static bool other_size(uint64_t a, uint64_t b)
+{
+    return a != SIZE_UNKNOWN && b != SIZE_UNKNOWN && a != b;
+}
+
+static void look_at_entry(struct judging *j, const struct uidl_entry *e)
+{
+    struct maildrop *m = j->maildrop;
+    if (other_size(e->listed_size, j->listed_size))
+        return;
+    if (e->n == 0) {
+        j->line.verdict = MAILDROP_QUARANTINED;
+        return;
+    }
+    j->same_size++;
+    if (j->line.verdict != MAILDROP_WANTED || maildrop_is_claimed(m, e->n) ||
+        maildrop_is_lost(m, e->n))
+        return;
+    if (maildrop_is_damaged(m, e->n)) {
+        maildrop_claim(m, e->n);
+        return;
+    }
+    if (had_gone(m, j->txn, e->n)) {
+        if (j->gone == 0)
+            j->gone = e->n;
+        return;
+    }
+    maildrop_claim(m, e->n);
+    j->line.verdict = MAILDROP_KNOWN;
+    j->line.n = e->n;
+    j->line.sized = j->listed_size != SIZE_UNKNOWN && e->listed_size == j->listed_size;
+}
+
+/* All lines of one UIDL are ambiguous, whatever their sizes. */
+static int note_twice(void *arg, const struct uidl_entry *e)
+{
+    struct judging *j = arg;
+    if (e->n != 0 && maildrop_is_claimed(j->maildrop, e->n)) {
+        j->line.twice = true;
+        buffer_put_bit(&j->maildrop->ambiguous, e->n);
+    }
+    return 0;
+}
+
+static int judge_entry(void *arg, const struct uidl_entry *e)
+{
+    look_at_entry(arg, e);
+    return 0;
+}
+
+static bool usable(struct span uidl)
+{
+    return uidl.size > 0 && uidl.size <= UIDL_SIZE_MAX;
+}
+
+struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
+                                    uint64_t listed_size)
+{
+    struct judging j = {.maildrop = m, .listed_size = listed_size};
+    m->lines++;
+    j.txn = usable(uidl) ? awake(m) : NULL;
+    if (j.txn == NULL)
+        return j.line;
+    (void)row_each_uidl(j.txn, m->account, m->source, uidl, note_twice, &j);
+    (void)row_each_uidl(j.txn, m->account, m->source, uidl, judge_entry, &j);
+    if (j.line.verdict == MAILDROP_WANTED && j.gone != 0) {
+        maildrop_claim(m, j.gone);
+        buffer_put_bit(&m->doubted, j.gone);
+    }
+    j.line.shared = j.same_size > 1;
+    return j.line;
+}
+
+bool maildrop_ambiguous(const struct maildrop *m, uint64_t n)
+{
+    return buffer_bit(&m->ambiguous, n);
+}
+
+/* Of what the last listing named: how much this one names, and how much is gone without our
+ * doing. */
+static void compare_listings(struct maildrop *m, uint64_t *out_there, uint64_t *out_gone)
+{
+    struct index_txn *t = awake(m);
+    *out_there = *out_gone = 0;
+    for (uint64_t n = 0; (n = number_set_next(m->row.named, n)) != 0;) {
+        if (maildrop_is_claimed(m, n))
+            ++*out_there;
+        else if (t == NULL || !deletion_is_tombstone(
+                                  (uint8_t)row_deletion_state(t, m->account, m->source, n)))
+            ++*out_gone;
+    }
+}
+
+static bool doubtful(uint64_t there, uint64_t gone)
+{
+    return there + gone >= MAILDROP_DOUBT_MIN && gone > there;
+}
+
+void maildrop_listed(struct maildrop *m, bool trusted)
+{
+    uint64_t there = 0, gone = 0;
+    m->trusted = trusted;
+    if (!trusted)
+        return;
+    compare_listings(m, &there, &gone);
+    if (!doubtful(there, gone))
+        return;
+    m->flags |= SESSION_DOUBTED;
+    /* As many messages as before, most of them unknown. */
+    if (m->lines >= (there + gone) / 2 && m->lines > 2 * there)
+        m->flags |= SESSION_RENUMBERED;
+}
+
+uint8_t maildrop_flags(const struct maildrop *m)
+{
+    return m->flags;
+}
+
+void maildrop_probe(struct maildrop *m, uint64_t n)
+{
+    buffer_put_bit(&m->probed, n);
+}
+
+/* Settling */
+
+struct settling {
+    struct maildrop *maildrop;
+    uint64_t listed_size;
+    const uint8_t *sha256;
+    uint64_t found;
+    uint64_t doubted; /* the first doubted claim */
+};
+
+static int settle_entry(void *arg, const struct uidl_entry *e)
+{
+    struct settling *s = arg;
+    struct maildrop *m = s->maildrop;
+    if (e->n == 0 || other_size(e->listed_size, s->listed_size) ||
+        (!buffer_bit(&m->doubted, e->n) && !buffer_bit(&m->probed, e->n)))
+        return 0;
+    if (s->doubted == 0)
+        s->doubted = e->n;
+    if (!maildrop_has_bytes(m, e->n, s->sha256))
+        return 0;
+    s->found = e->n;
+    return 1;
+}
+
+uint64_t maildrop_settle(struct maildrop *m, struct span uidl, uint64_t listed_size,
+                         const uint8_t sha256[SHA256_SIZE])
+{
+    struct settling s = {.maildrop = m, .listed_size = listed_size, .sha256 = sha256};
+    struct index_txn *t = usable(uidl) ? awake(m) : NULL;
+    if (t == NULL)
+        return 0;
+    (void)row_each_uidl(t, m->account, m->source, uidl, settle_entry, &s);
+    if (s.found == 0) {
+        if (s.doubted != 0) {
+            buffer_clear_bit(&m->doubted, s.doubted);
+            buffer_clear_bit(&m->probed, s.doubted);
+            buffer_clear_bit(&m->claimed, s.doubted);
+            m->flags |= SESSION_REUSED;
+        }
+        return 0;
+    }
+    buffer_clear_bit(&m->doubted, s.found);
+    buffer_clear_bit(&m->probed, s.found);
+    maildrop_found(m, s.found);
+    return s.found;
+}
+
+static int note_reused(void *arg, const struct uidl_entry *e)
+{
+    struct maildrop *m = arg;
+    if (e->n != 0)
+        m->flags |= SESSION_REUSED;
+    return 0;
+}
+
+void maildrop_archived(struct maildrop *m, struct span uidl, uint64_t n)
+{
+    struct index_txn *t = usable(uidl) ? awake(m) : NULL;
+    if (t != NULL)
+        (void)row_each_uidl(t, m->account, m->source, uidl, note_reused, m);
+    maildrop_claim(m, n);
+}
+
+/* The conclusion */
+
+/* Can a message that this listing lacks be taken for deleted? */
+static bool conclusive(const struct maildrop *m, uint64_t gone)
+{
+    bool window = m->lines >= MAILDROP_WINDOW_MIN && m->lines == m->row.delete_listed;
+    return m->trusted && (m->flags & SESSION_DOUBTED) == 0 && gone == 0 && !window &&
+           m->row.named_lsn != 0;
+}
+
+/* Deletions that are older than this session and not confirmed. */
+static void look_for_deleted(struct maildrop *m, struct maildrop_news *news)
+{
+    struct index_txn *t = awake(m);
+    struct deletion_row row;
+    for (uint64_t n = 1;
+         t != NULL && row_next_open_deletion(t, m->account, m->source, &n) == 0; n++) {
+        if (maildrop_is_claimed(m, n) ||
+            row_get_deletion(t, m->account, m->source, n, &row) != 0 ||
+            row.lsn > m->opened_lsn)
+            continue;
+        buffer_put_bit(row.state == DELETION_ABSENT ? &news->confirmed : &news->absent, n);
+    }
+}
+
+/* What was not looked at again is to be doubted the next time, too. */
+static void forget_doubted(struct maildrop *m)
+{
+    size_t size = m->doubted.size < m->claimed.size ? m->doubted.size : m->claimed.size;
+    for (size_t i = 0; i < size; i++)
+        m->claimed.data[i] &= (uint8_t)~m->doubted.data[i];
+}
+
+void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta *session,
+                       struct maildrop_news *out)
+{
+    uint64_t there = 0, gone = 0;
+    *out = (struct maildrop_news){.returned = m->returned};
+    m->returned = (struct buffer){0};
+    session->flags |= m->flags & SESSION_REUSED;
+    if (!m->trusted)
+        return;
+    compare_listings(m, &there, &gone);
+    session->vanished = gone;
+    if (!doubtful(there, gone)) /* all has been found again by its bytes */
+        m->flags &= (uint8_t)~SESSION_DOUBTED;
+    session->flags |= m->flags;
+    bool doubted = (m->flags & SESSION_DOUBTED) != 0;
+    if (doubted && m->row.doubts + 1 < MAILDROP_DOUBTS_MAX) {
+        session->doubts = (uint8_t)(m->row.doubts + 1);
+        return;
+    }
+    if (conclusive(m, gone))
+        look_for_deleted(m, out);
+    forget_doubted(m);
+    buffer_clear(&m->named);
+    number_set_encode(&m->named, &m->claimed);
+    if (m->named.failed)
+        return;
+    session->flags |= SESSION_NAMES;
+    session->highest = highest;
+    session->named = span_of(m->named.data, m->named.size);
+}
+
+void maildrop_news_free(struct maildrop_news *news)
+{
+    buffer_free(&news->absent);
+    buffer_free(&news->confirmed);
+    buffer_free(&news->returned);
+}

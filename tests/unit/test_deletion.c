@@ -1,0 +1,537 @@
+/* What may be deleted from a maildrop, and what becomes of it: the archive's side of fetch
+ * and delete sessions, on a maildrop that is a table of UIDLs and bodies. */
+#include "archive/deletion.h"
+#include "archive/error.h"
+#include "archive/index_rows.h"
+#include "tests/support/archive_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ALICE "alice@example.com"
+#define LINES_MAX 400
+
+struct line {
+    const char *uidl;
+    const char *body;
+};
+
+/* What a session came to. */
+struct result {
+    unsigned known, again, archived, deduplicated;
+    uint64_t deletable;
+    struct session_meta session;
+    unsigned planned, compared;
+};
+
+static int store_record(void *arg, struct record *r)
+{
+    struct fixture *f = arg;
+    return store_append(f->archive, r);
+}
+
+static struct intake *open_intake(struct fixture *f)
+{
+    struct intake_config config = {.archive = f->archive,
+                                   .lookup = f->lookup,
+                                   .codec = f->codec,
+                                   .emit = store_record,
+                                   .arg = f};
+    struct intake *in = NULL;
+    assert_int_equal(store_origin(f->archive, span_text(ALICE), span_text("pop.example"),
+                                  span_text(ALICE), &config.account, &config.source),
+                     0);
+    lookup_rest(f->lookup);
+    assert_int_equal(intake_open(&config, &in), 0);
+    return in;
+}
+
+static void close_intake(struct fixture *f, struct intake *in, struct result *r)
+{
+    assert_int_equal(intake_flush(in), 0);
+    assert_int_equal(store_commit(f->archive), 0);
+    assert_int_equal(intake_session(in, &r->session), 0);
+    r->session.named = (struct span){0};
+    assert_int_equal(store_commit(f->archive), 0);
+    intake_close(in);
+    lookup_rest(f->lookup);
+}
+
+static void fetch_line(struct intake *in, const struct line *line, struct result *r)
+{
+    enum intake_result result = INTAKE_ARCHIVED;
+    size_t size = strlen(line->body);
+    assert_int_equal(intake_begin(in, span_text(line->uidl), size), 0);
+    assert_int_equal(intake_add(in, (const uint8_t *)line->body, size), 0);
+    assert_int_equal(intake_end(in, 0, &result), 0);
+    r->archived += result == INTAKE_ARCHIVED;
+    r->deduplicated += result == INTAKE_DEDUPLICATED;
+    r->again += result == INTAKE_AGAIN;
+}
+
+/* A fetch session that would delete at once. */
+static struct result fetch_some(struct fixture *f, const struct line *lines, size_t count,
+                                bool trusted, size_t limit)
+{
+    struct result r = {.session = {.listed = count, .trusted = trusted, .began_us = 1}};
+    bool wanted[LINES_MAX];
+    struct intake *in = open_intake(f);
+    intake_may_delete(in, INT64_MAX);
+    for (size_t i = 0; i < count; i++) {
+        wanted[i] = intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
+                    INTAKE_WANTED;
+        r.known += !wanted[i];
+    }
+    intake_listed(in, trusted);
+    for (size_t i = 0; i < count && limit > 0; i++)
+        if (wanted[i]) {
+            fetch_line(in, &lines[i], &r);
+            limit--;
+        }
+    r.deletable = intake_deletable(in);
+    close_intake(f, in, &r);
+    return r;
+}
+
+static struct result fetch(struct fixture *f, const struct line *lines, size_t count)
+{
+    return fetch_some(f, lines, count, true, LINES_MAX);
+}
+
+/* A delete session that may delete the first `may` lines; every DELE comes to this state.
+ */
+static struct result delete_some(struct fixture *f, const struct line *lines, size_t count,
+                                 size_t may, enum deletion_state state)
+{
+    struct result r = {
+        .session = {
+            .listed = count, .trusted = 1, .began_us = 1, .flags = SESSION_DELETES}};
+    bool compare[LINES_MAX] = {false};
+    struct intake *in = open_intake(f);
+    intake_may_delete(in, INT64_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
+                INTAKE_KNOWN &&
+            i < may)
+            compare[i] = intake_offer(in, (uint32_t)i + 1) == INTAKE_COMPARE;
+    intake_listed(in, true);
+    for (size_t i = 0; i < count; i++)
+        if (compare[i])
+            fetch_line(in, &lines[i], &r);
+    struct deletion_plan *plan = intake_plan(in);
+    for (size_t i = 0; i < plan->count; i++) {
+        plan->items[i].proven = true;
+        r.compared += plan->items[i].compared;
+    }
+    assert_int_equal(intake_intend(in), 0);
+    r.planned = (unsigned)plan->count;
+    assert_int_equal(store_commit(f->archive), 0);
+    for (size_t i = 0; i < plan->count; i++)
+        plan->items[i].state = (uint8_t)state;
+    close_intake(f, in, &r);
+    return r;
+}
+
+static struct result delete_all(struct fixture *f, const struct line *lines, size_t count,
+                                enum deletion_state state)
+{
+    return delete_some(f, lines, count, count, state);
+}
+
+static enum deletion_state state_of(struct fixture *f, uint64_t n)
+{
+    struct index_txn *t = NULL;
+    struct account_info info;
+    lookup_rest(f->lookup);
+    assert_int_equal(archive_find_account(f->archive, ALICE, &info), 0);
+    assert_int_equal(lookup_txn(f->lookup, &t), 0);
+    return row_deletion_state(t, info.number, 1, n);
+}
+
+static uint64_t highest(struct fixture *f)
+{
+    struct account_info info;
+    assert_int_equal(archive_find_account(f->archive, ALICE, &info), 0);
+    return info.highest;
+}
+
+static const struct line three[] = {{"a", "first"}, {"b", "second"}, {"c", "third one"}};
+
+static void a_deletion_is_confirmed_by_two_later_listings(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    assert_int_equal(fetch(&f, three, 3).deletable, 0); /* nothing of this very session */
+    assert_int_equal(fetch(&f, three, 3).deletable, 3);
+    struct result r = delete_some(&f, three, 3, 2, DELETION_ACCEPTED);
+    assert_int_equal(r.planned, 2);
+    assert_int_equal(r.session.deleted, 2);
+    assert_int_equal(state_of(&f, 1), DELETION_ACCEPTED);
+    assert_int_equal(state_of(&f, 3), DELETION_NONE);
+    r = fetch(&f, three + 2, 1);
+    assert_int_equal(r.session.vanished, 0);
+    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
+    fetch(&f, three + 2, 1);
+    assert_int_equal(state_of(&f, 1), DELETION_CONFIRMED);
+    assert_int_equal(state_of(&f, 2), DELETION_CONFIRMED);
+    fixture_teardown(&f);
+}
+
+/* Its own listing came before its DELEs. */
+static void a_delete_session_confirms_nothing_of_its_own(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    delete_all(&f, three, 3, DELETION_ACCEPTED);
+    assert_int_equal(state_of(&f, 2), DELETION_ACCEPTED);
+    fixture_teardown(&f);
+}
+
+static void absence_from_an_untrusted_listing_confirms_nothing(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    delete_some(&f, three, 3, 1, DELETION_UNKNOWN);
+    fetch_some(&f, three + 1, 2, false, LINES_MAX);
+    fetch_some(&f, three + 1, 2, false, LINES_MAX);
+    assert_int_equal(state_of(&f, 1), DELETION_UNKNOWN);
+    fixture_teardown(&f);
+}
+
+/* Q37: it was only hidden. */
+static void what_comes_back_is_looked_at_and_deleted_again(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
+    struct result r = fetch(&f, three, 3);
+    assert_int_equal(r.again, 1);
+    assert_int_equal(r.archived, 0);
+    assert_int_equal(state_of(&f, 1), DELETION_RETURNED);
+    r = fetch(&f, three, 3);
+    assert_int_equal(r.known, 3);
+    r = delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
+    assert_int_equal(r.compared, 1); /* weak from now on */
+    assert_int_equal(r.planned, 1);
+    fetch(&f, three, 3);
+    assert_int_equal(delete_some(&f, three, 3, 1, DELETION_ACCEPTED).planned, 1);
+    fetch(&f, three, 3);
+    assert_int_equal(fetch(&f, three, 3).deletable, 2); /* three tries are enough */
+    assert_int_equal(delete_some(&f, three, 3, 1, DELETION_ACCEPTED).planned, 0);
+    assert_int_equal(highest(&f), 3);
+    fixture_teardown(&f);
+}
+
+static void a_uidl_that_comes_back_for_another_message_is_archived(void **state)
+{
+    static const struct line other[] = {{"a", "fresh"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 1);
+    delete_all(&f, three, 1, DELETION_ACCEPTED);
+    struct result r = fetch(&f, other, 1); /* of the same size */
+    assert_int_equal(r.archived, 1);
+    assert_int_equal(r.session.flags & SESSION_REUSED, SESSION_REUSED);
+    assert_int_equal(highest(&f), 2);
+    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
+    assert_int_equal(fetch(&f, other, 1).known, 1);
+    assert_int_equal(state_of(&f, 1), DELETION_CONFIRMED);
+    fixture_teardown(&f);
+}
+
+/* Q8: the server was rebuilt between two polls, and nothing shows it but the bytes. */
+static void a_number_reused_while_listed_is_found_before_anything_is_deleted(void **state)
+{
+    static const struct line before[] = {{"17", "first"}, {"18", "other"}};
+    static const struct line after[] = {{"17", "fresh"}, {"18", "other"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, before, 2);
+    assert_int_equal(fetch(&f, after, 2).known, 2); /* it cannot be seen */
+    struct result r = delete_all(&f, after, 2, DELETION_ACCEPTED);
+    assert_int_equal(r.archived, 1);
+    assert_int_equal(r.planned, 1);
+    assert_int_equal(highest(&f), 3);
+    assert_int_equal(state_of(&f, 1), DELETION_NONE);
+    assert_int_equal(state_of(&f, 2), DELETION_ACCEPTED);
+    fixture_teardown(&f);
+}
+
+static void a_message_that_vanished_and_returns_is_looked_at_again(void **state)
+{
+    static const struct line gone[] = {{"b", "second"}, {"c", "third one"}};
+    static const struct line again[] = {
+        {"a", "fresh"}, {"b", "second"}, {"c", "third one"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    struct result r = fetch(&f, gone, 2);
+    assert_int_equal(r.session.vanished, 1);
+    r = fetch(&f, again, 3);
+    assert_int_equal(r.known, 2);
+    assert_int_equal(r.archived, 1);
+    assert_int_equal(highest(&f), 4);
+    assert_int_equal(fetch(&f, again, 3).known, 3);
+    fixture_teardown(&f);
+}
+
+/* What the session's limit left is still doubted in the next. */
+static void a_doubt_that_was_not_settled_stays(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    fetch(&f, three + 1, 2);
+    assert_int_equal(fetch_some(&f, three, 3, true, 0).known, 2);
+    assert_int_equal(fetch_some(&f, three, 3, true, 0).known, 2);
+    assert_int_equal(fetch(&f, three, 3).again, 1);
+    assert_int_equal(fetch(&f, three, 3).known, 3);
+    fixture_teardown(&f);
+}
+
+static void an_ambiguous_uidl_is_not_deleted(void **state)
+{
+    static const struct line twice[] = {{"a", "first"}, {"a", "other one"}, {"b", "x"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, twice, 3);
+    assert_int_equal(highest(&f), 3);
+    struct result r = fetch(&f, twice, 3);
+    assert_int_equal(r.known, 3);
+    assert_int_equal(r.deletable, 1);
+    assert_int_equal(delete_all(&f, twice, 3, DELETION_ACCEPTED).planned, 1);
+    assert_int_equal(state_of(&f, 3), DELETION_ACCEPTED);
+    fixture_teardown(&f);
+}
+
+/* One line is known, the second one new. */
+static void a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown(void **state)
+{
+    static const struct line twice[] = {{"a", "first"}, {"a", "forged!"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, twice, 1);
+    assert_int_equal(delete_all(&f, twice, 2, DELETION_ACCEPTED).planned, 0);
+    fixture_teardown(&f);
+}
+
+static void another_size_is_another_message(void **state)
+{
+    static const struct line grown[] = {{"a", "first and more"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 1);
+    assert_int_equal(delete_all(&f, grown, 1, DELETION_ACCEPTED).planned, 0);
+    struct result r = fetch(&f, grown, 1);
+    assert_int_equal(r.archived, 1);
+    assert_int_equal(r.session.flags & SESSION_REUSED, SESSION_REUSED);
+    fixture_teardown(&f);
+}
+
+static void an_untrusted_listing_deletes_nothing(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    assert_int_equal(fetch_some(&f, three, 3, false, LINES_MAX).deletable, 0);
+    fixture_teardown(&f);
+}
+
+static void make_lines(struct line *lines, char (*text)[2][32], size_t count,
+                       const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text[i][0], sizeof(text[i][0]), "%s-%u", name, (unsigned)i);
+        snprintf(text[i][1], sizeof(text[i][1]), "message %u", (unsigned)i);
+        lines[i] = (struct line){text[i][0], text[i][1]};
+    }
+}
+
+/* Q7 */
+static void new_uidls_for_old_messages_store_nothing_twice(void **state)
+{
+    struct fixture f;
+    struct line before[100], after[100];
+    char old[100][2][32], new[100][2][32];
+    (void)state;
+    make_lines(before, old, 100, "old");
+    make_lines(after, new, 100, "new");
+    fixture_setup(&f);
+    fetch(&f, before, 100);
+    struct result r = fetch_some(&f, after, 100, true, 40);
+    assert_int_equal(r.deduplicated, 40);
+    assert_int_equal(r.deletable, 0);
+    assert_int_equal(r.session.flags & (SESSION_RENUMBERED | SESSION_DOUBTED),
+                     SESSION_RENUMBERED | SESSION_DOUBTED);
+    r = fetch(&f, after, 100);
+    assert_int_equal(r.deduplicated, 60);
+    assert_int_equal(r.deletable, 0);
+    assert_int_equal(r.session.flags & (SESSION_RENUMBERED | SESSION_DOUBTED),
+                     SESSION_RENUMBERED);
+    assert_int_equal(highest(&f), 100);
+    r = fetch(&f, after, 100); /* all is quiet again */
+    assert_int_equal(r.known, 100);
+    assert_int_equal(r.session.flags & SESSION_RENUMBERED, 0);
+    assert_int_equal(r.deletable, 100);
+    r = delete_all(&f, after, 100, DELETION_ACCEPTED);
+    assert_int_equal(r.compared, 100); /* but no UIDL here is believed any more */
+    fixture_teardown(&f);
+}
+
+/* Q13 */
+static void a_passing_empty_listing_changes_nothing(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
+    struct result r = fetch(&f, three, 0);
+    assert_int_equal(r.session.flags & SESSION_DOUBTED, SESSION_DOUBTED);
+    assert_int_equal(r.session.doubts, 1);
+    assert_int_equal(state_of(&f, 1), DELETION_ACCEPTED);
+    r = fetch(&f, three + 1, 2);
+    assert_int_equal(r.known, 2);
+    assert_int_equal(r.session.doubts, 0);
+    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
+    fixture_teardown(&f);
+}
+
+static void the_third_empty_listing_is_believed(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    assert_int_equal(fetch(&f, three, 0).session.doubts, 1);
+    assert_int_equal(fetch(&f, three, 0).session.doubts, 2);
+    struct result r = fetch(&f, three, 0);
+    assert_int_equal(r.session.flags & SESSION_NAMES, SESSION_NAMES);
+    assert_int_equal(fetch(&f, three, 0).session.flags & SESSION_DOUBTED, 0);
+    assert_int_equal(fetch(&f, three, 3).again, 3);
+    fixture_teardown(&f);
+}
+
+/* Q44: a window on the newest 150, out of which new mail pushes the old. */
+static void a_window_on_a_larger_mailbox_confirms_nothing(void **state)
+{
+    struct fixture f;
+    struct line lines[160];
+    char text[160][2][32];
+    (void)state;
+    make_lines(lines, text, 160, "u");
+    fixture_setup(&f);
+    fetch(&f, lines, 150);
+    delete_all(&f, lines, 150, DELETION_ACCEPTED);
+    for (size_t i = 1; i <= 5; i++) {
+        fetch(&f, lines + i * 2, 150);
+        assert_int_equal(state_of(&f, 1), DELETION_ACCEPTED);
+    }
+    fixture_teardown(&f);
+}
+
+static void a_session_deletes_up_to_its_cap(void **state)
+{
+    struct deletion_plan plan = {0};
+    struct deletion_item item = {.n = 1};
+    (void)state;
+    for (unsigned i = 0; i < DELETIONS_PER_SESSION; i++)
+        assert_int_equal(deletion_plan_add(&plan, &item, span_text("u")), 0);
+    assert_false(plan.more);
+    assert_int_equal(deletion_plan_add(&plan, &item, span_text("u")), ERR_TOO_LARGE);
+    assert_true(plan.more);
+    assert_int_equal(plan.count, DELETIONS_PER_SESSION);
+    deletion_plan_free(&plan);
+}
+
+static void the_journal_is_rebuilt_and_survives_repacking_order(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    delete_some(&f, three, 3, 2, DELETION_ACCEPTED);
+    fetch(&f, three + 2, 1);
+    fixture_close(&f);
+    assert_int_equal(fixture_try_open(&f, ARCHIVE_WRITE, true, NULL), 0);
+    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
+    fetch(&f, three + 2, 1);
+    assert_int_equal(state_of(&f, 2), DELETION_CONFIRMED);
+    assert_int_equal(fixture_verify(&f, false).index_differences, 0);
+    fixture_teardown(&f);
+}
+
+static enum deletion_verdict verdict(uint8_t flags, const char *uidl, uint8_t attempt,
+                                     int64_t before_us)
+{
+    const char *why = NULL;
+    const struct message_meta m = {.n = 1, .flags = flags, .fetched_us = 1000};
+    const struct deletion_case c = {.message = &m,
+                                    .uidl = span_text(uidl),
+                                    .attempt = attempt,
+                                    .archived_before_us = before_us};
+    return deletion_verdict(&c, &why);
+}
+
+static void each_message_is_judged_by_what_is_known_of_it(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict(0, "abc", 0, INT64_MAX), DELETION_MAY);
+    assert_int_equal(verdict(0, "abc", 0, 1000), DELETION_MAY);
+    assert_int_equal(verdict(0, "abc", 0, 999), DELETION_LATER);
+    assert_int_equal(verdict(0, "123", 0, INT64_MAX), DELETION_COMPARE);
+    assert_int_equal(verdict(0, "12a", 0, INT64_MAX), DELETION_MAY);
+    assert_int_equal(verdict(MESSAGE_SHORT, "abc", 0, INT64_MAX), DELETION_COMPARE);
+    assert_int_equal(verdict(MESSAGE_FORGEABLE, "abc", 0, INT64_MAX), DELETION_COMPARE);
+    assert_int_equal(verdict(MESSAGE_STAND_IN, "abc", 0, INT64_MAX), DELETION_KEEP);
+    assert_int_equal(verdict(MESSAGE_NO_UIDL, "abc", 0, INT64_MAX), DELETION_KEEP);
+    assert_int_equal(verdict(0, "abc", DELETION_ATTEMPTS_MAX, INT64_MAX), DELETION_KEEP);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_deletion_is_confirmed_by_two_later_listings),
+        cmocka_unit_test(a_delete_session_confirms_nothing_of_its_own),
+        cmocka_unit_test(absence_from_an_untrusted_listing_confirms_nothing),
+        cmocka_unit_test(what_comes_back_is_looked_at_and_deleted_again),
+        cmocka_unit_test(a_uidl_that_comes_back_for_another_message_is_archived),
+        cmocka_unit_test(a_number_reused_while_listed_is_found_before_anything_is_deleted),
+        cmocka_unit_test(a_message_that_vanished_and_returns_is_looked_at_again),
+        cmocka_unit_test(a_doubt_that_was_not_settled_stays),
+        cmocka_unit_test(an_ambiguous_uidl_is_not_deleted),
+        cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown),
+        cmocka_unit_test(another_size_is_another_message),
+        cmocka_unit_test(an_untrusted_listing_deletes_nothing),
+        cmocka_unit_test(new_uidls_for_old_messages_store_nothing_twice),
+        cmocka_unit_test(a_passing_empty_listing_changes_nothing),
+        cmocka_unit_test(the_third_empty_listing_is_believed),
+        cmocka_unit_test(a_window_on_a_larger_mailbox_confirms_nothing),
+        cmocka_unit_test(a_session_deletes_up_to_its_cap),
+        cmocka_unit_test(the_journal_is_rebuilt_and_survives_repacking_order),
+        cmocka_unit_test(each_message_is_judged_by_what_is_known_of_it),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
