@@ -328,6 +328,21 @@ int index_seek(struct index_txn *t, enum index_table table, struct span *key,
     return index_error(rc);
 }
 
+int index_walk(struct index_txn *t, enum index_table table, struct index_walk *w,
+               struct span *out_value)
+{
+    w->key[w->size] = 0; /* one byte longer is the very next key there can be */
+    struct span key = span_of(w->key, w->size == 0 ? 0 : w->size + 1);
+    int err = index_seek(t, table, &key, out_value);
+    if (err == 0 && key.size > INDEX_WALK_KEY_MAX)
+        err = ERR_INDEX;
+    if (err != 0)
+        return err;
+    memcpy(w->key, key.data, key.size);
+    w->size = key.size;
+    return 0;
+}
+
 int index_count(struct index_txn *t, enum index_table table, uint64_t *out_count)
 {
     MDB_stat st;

@@ -75,6 +75,19 @@ void index_fail(struct index_txn *t, int err);
 int index_seek(struct index_txn *t, enum index_table table, struct span *key,
                struct span *out_value);
 
+/* Every row of a table, one after the other. Zero-initialise. */
+#define INDEX_WALK_KEY_MAX 64
+struct index_walk {
+    uint8_t key[INDEX_WALK_KEY_MAX + 1]; /* of the row given last, */
+    size_t size;                         /* and its bytes; 0: none yet */
+};
+
+/* The first row behind the one given last: 0, with its key in w; ERR_NOT_FOUND; ERR_INDEX,
+ * also for a key over INDEX_WALK_KEY_MAX. The value is good as with index_get(), the key
+ * while rows are put and deleted, too. */
+int index_walk(struct index_txn *t, enum index_table table, struct index_walk *w,
+               struct span *out_value);
+
 /* Rows of a table. */
 int index_count(struct index_txn *t, enum index_table table, uint64_t *out_count);
 /* Identifies the newest committed state this transaction sees. */

@@ -546,25 +546,22 @@ void row_put_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
 
 static void drop_garbage_of(struct index_txn *t, enum index_table table)
 {
-    struct span key = {0}, value;
+    struct index_walk row = {0};
+    struct span value;
     struct part_row part;
     uint64_t kept = 0;
-    uint8_t next[64];
     int err;
-    while ((err = index_seek(t, table, &key, &value)) == 0) {
-        if (key.size >= sizeof(next) || value.size < 8) {
-            index_fail(t, ERR_INDEX);
-            return;
+    while ((err = index_walk(t, table, &row, &value)) == 0) {
+        if (value.size < 8) {
+            err = ERR_INDEX;
+            break;
         }
-        memcpy(next, key.data, key.size);
-        next[key.size] = 0;
-        if (row_is_superseded(t, get_u64(value.data))) {
-            if (table == TABLE_PARTS && row_get_part(t, next, &part) == 0 &&
-                row_get_number(t, INFO_PARTS_KEPT, &kept) == 0)
-                row_put_number(t, INFO_PARTS_KEPT, kept > part.size ? kept - part.size : 0);
-            index_delete(t, table, span_of(next, key.size));
-        }
-        key = span_of(next, key.size + 1);
+        if (!row_is_superseded(t, get_u64(value.data)))
+            continue;
+        if (table == TABLE_PARTS && row_get_part(t, row.key, &part) == 0 &&
+            row_get_number(t, INFO_PARTS_KEPT, &kept) == 0)
+            row_put_number(t, INFO_PARTS_KEPT, kept > part.size ? kept - part.size : 0);
+        index_delete(t, table, span_of(row.key, row.size));
     }
     if (err != ERR_NOT_FOUND)
         index_fail(t, err);

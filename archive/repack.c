@@ -31,22 +31,20 @@ int repack_progress(struct repack *r, uint64_t bytes)
     return 0;
 }
 
-/* Does a row lead to this very place? */
+/* Does a row lead to this very place, as far as can be seen? */
 static bool leads_here(struct index_txn *t, enum index_table table,
                        const struct place *place)
 {
-    struct span key = {0}, value;
-    uint8_t next[64];
-    while (index_seek(t, table, &key, &value) == 0 && key.size < sizeof(next)) {
+    struct index_walk row = {0};
+    struct span value;
+    int err;
+    while ((err = index_walk(t, table, &row, &value)) == 0) {
         /* Each of these rows begins with its place. */
         if (value.size >= 16 && get_u64(value.data) == place->segment &&
             get_u64(value.data + 8) == place->offset)
             return true;
-        memcpy(next, key.data, key.size);
-        next[key.size] = 0;
-        key = span_of(next, key.size + 1);
     }
-    return false;
+    return err != ERR_NOT_FOUND;
 }
 
 /* What the table of contents says is at this place; 0: nothing, or it cannot be read. */
@@ -238,32 +236,30 @@ static int check_each(void *arg, const struct account_info *info)
     return check_account(c->repack, info, c->first);
 }
 
-/* Does the index still lead into a source? Then something was not copied, and nothing may
- * go. */
+/* Does a table still lead into a source? Then something was not copied. */
+static int check_table(struct repack *r, struct index_txn *t, enum index_table table)
+{
+    struct index_walk row = {0};
+    struct span value;
+    int err;
+    while ((err = index_walk(t, table, &row, &value)) == 0) {
+        /* Each of these rows begins with its place. A part that nothing names may stay
+         * behind. */
+        if (value.size >= 8 && repack_is_source(r, get_u64(value.data)) &&
+            (table != TABLE_PARTS || hash_set_get(&r->named, row.key) != NULL))
+            return ERR_DAMAGED;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* With an error nothing may go. */
 static int check_left(struct repack *r)
 {
     static const enum index_table tables[] = {TABLE_MESSAGES, TABLE_LEDGER, TABLE_PARTS};
     struct index_txn *t = NULL;
     int err = index_begin_read(r->archive->index, &t);
-    for (size_t i = 0; err == 0 && i < sizeof(tables) / sizeof(tables[0]); i++) {
-        struct span key = {0}, value;
-        uint8_t next[64];
-        while ((err = index_seek(t, tables[i], &key, &value)) == 0) {
-            /* Each of these rows begins with its place. A part that nothing names may stay
-             * behind. */
-            bool left = value.size >= 8 && repack_is_source(r, get_u64(value.data));
-            if (left &&
-                (tables[i] != TABLE_PARTS || hash_set_get(&r->named, key.data) != NULL)) {
-                err = ERR_DAMAGED;
-                break;
-            }
-            memcpy(next, key.data, key.size);
-            next[key.size] = 0;
-            key = span_of(next, key.size + 1);
-        }
-        if (err == ERR_NOT_FOUND)
-            err = 0;
-    }
+    for (size_t i = 0; err == 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
+        err = check_table(r, t, tables[i]);
     index_abort(t);
     return err;
 }
