@@ -148,6 +148,8 @@ class Real:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             ours = socket.create_connection(listener.getsockname())
             theirs = listener.accept()[0]
+        # Some write a reply in pieces, and do not know of this.
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with theirs, open(self.log_file, "ab") as log:
             subprocess.Popen([str(a) for a in (*self.enter, *self.command())], stdin=theirs,
                              stdout=theirs, stderr=log, env=self.environment(), cwd=self.root,

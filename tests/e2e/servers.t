@@ -14,9 +14,9 @@ ATTACHMENT = base64.encodebytes(bytes(range(256)) * 8 * 1024)
 
 
 def letter(number, headers, body):
-    return (b"Received: from a.example by b.example; Mon, 5 Jan 2026 10:00:%02d +0000\n"
-            b"Date: Mon, 5 Jan 2026 10:00:%02d +0000\nMessage-ID: <%d@cask.example>\n"
-            b"From: a@cask.example\n%s\n\n%s" % (number, number, number, headers, body))
+    date = b"Mon, 5 Jan 2026 10:%02d:%02d +0000" % divmod(number, 60)
+    return (b"Received: from a.example by b.example; %s\nDate: %s\nMessage-ID: <%d@cask.example>\n"
+            b"From: a@cask.example\n%s\n\n%s" % (date, date, number, headers, body))
 
 
 # Every server has these and gives them back unchanged.
@@ -29,6 +29,7 @@ PLAIN = {
                        b"Content-Transfer-Encoding: base64", ATTACHMENT),
     "nul": letter(6, b"Subject: NUL and bare CR", b"\0\0\rx\r\n\ny\n"),
     "from": letter(7, b"Subject: From", b"From here\n>From there\n"),
+    **{f"more {i}": letter(i, b"Subject: more", b"%d\n" % i) for i in range(20, 180)},
 }
 # These show what a server does with them.
 ODD = {
@@ -116,7 +117,14 @@ def exact(name, server, user, expected):
     is_(counts(session(cask, user), "known", "fetched", "deduplicated"),
         {"known": len(expected), "fetched": 0, "deduplicated": 0}, f"{name}: and fetches nothing")
     is_(cask.tool("verify").status, 0, f"{name}: the archive is sound")
-    return cask
+    second_session(name, server, user)
+
+
+def second_session(name, server, user):
+    with Pop3Client(server.port, server.ca) as client, Pop3Client(server.port, server.ca) as other:
+        client.login(user)
+        other.login(user)
+        is_(client.stat(), other.stat(), f"{name}: lets two sessions on one mailbox (Q47)")
 
 
 def size_errors(names, sizes, messages):
@@ -137,7 +145,7 @@ def popa3d():
     is_(messages[list(mail).index("dotdot")], wire_bytes(mail["dotdot"]), "popa3d: every dot is stuffed")
     headerless = [i for n, i in zip(mail, ids) if n.startswith("dot") and n != "dots"]
     ok(len(set(headerless)) == 1 and len(set(ids)) == len(ids) - 1,
-       "popa3d: without the headers that it hashes, messages share an ID (Q6)") or diag(ids)
+       "popa3d: without the headers that it hashes, messages share an ID (Q6)")
     exact("popa3d", server, "alice", messages)
     same_id_later(server)
 
@@ -242,6 +250,19 @@ def mailutils_mbox():
     is_(counts(session(cask, "alice"), "known", "fetched", "deduplicated"),
         {"known": len(mail), "fetched": 0, "deduplicated": 0}, "mailutils, mbox: a third pass fetches nothing")
     is_(cask.tool("verify").status, 0, "mailutils, mbox: the archive is sound")
+    mailutils_refuses(server, cask)
+
+
+def mailutils_refuses(server, cask):
+    with Pop3Client(server.port, server.ca) as client:
+        client.login("alice")
+        result = cask.once()
+    is_(result.status, 1, "mailutils: a second session is refused")
+    like(result.err, r"^alice: .*in use by another program.*\[IN-USE\]", "mailutils: and said to be so (Q38)")
+    cask.add_account("alice", "s", password="wrong")
+    result = cask.once()
+    is_(result.status, 1, "mailutils: a wrong password is refused")
+    like(result.err, r"^alice: .*\[SYS/PERM\]", "mailutils: as a lasting fault (Q40)") or diag(result.err.decode())
 
 
 def mailutils_maildir():
@@ -305,7 +326,7 @@ def moved():
     before, after = started(Courier, name), started(Solid, name)
     if before is None or after is None:
         return
-    mail = [*PLAIN.values(), ODD["utf8"], *(letter(i, b"Subject: more", b"%d\n" % i) for i in range(20, 60))]
+    mail = [*PLAIN.values(), ODD["utf8"]]
     for server in (before, after):
         server.fill("alice", mail)
     cask = mailcask(before, "alice")
