@@ -9,9 +9,10 @@ static const char *const names[] = {
     [FIELD_TO] = "to",
     [FIELD_SUBJECT] = "subject",
     [FIELD_MESSAGE_ID] = "message-id",
+    [ENVELOPE_X_UIDL] = "x-uidl",
 };
 
-_Static_assert(sizeof(names) / sizeof(names[0]) == FIELD_COUNT, "a name each");
+_Static_assert(sizeof(names) / sizeof(names[0]) == ENVELOPE_FIELDS, "a name each");
 
 void envelope_start(struct envelope *e)
 {
@@ -29,7 +30,7 @@ static int find_field(struct envelope *e)
     size_t size = e->name_size;
     while (size > 0 && (e->name[size - 1] == ' ' || e->name[size - 1] == '\t'))
         size--;
-    for (int i = 0; i < FIELD_COUNT; i++)
+    for (int i = 0; i < ENVELOPE_FIELDS; i++)
         if (strlen(names[i]) == size && !e->seen[i] &&
             strncasecmp(names[i], (const char *)e->name, size) == 0)
             return i;
@@ -89,12 +90,16 @@ void envelope_add(struct envelope *e, const uint8_t *data, size_t size)
     }
 }
 
+struct span envelope_field(const struct envelope *e, int field)
+{
+    size_t size = e->sizes[field];
+    while (size > 0 && e->values[field][size - 1] == ' ')
+        size--;
+    return span_of(e->values[field], size);
+}
+
 void envelope_fields(const struct envelope *e, struct span out[FIELD_COUNT])
 {
-    for (int i = 0; i < FIELD_COUNT; i++) {
-        size_t size = e->sizes[i];
-        while (size > 0 && e->values[i][size - 1] == ' ')
-            size--;
-        out[i] = span_of(e->values[i], size);
-    }
+    for (int i = 0; i < FIELD_COUNT; i++)
+        out[i] = envelope_field(e, i);
 }

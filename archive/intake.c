@@ -169,6 +169,11 @@ int intake_add(struct intake *in, const uint8_t *data, size_t size)
     return in->err;
 }
 
+struct span intake_field(const struct intake *in, int field)
+{
+    return envelope_field(&in->envelope, field);
+}
+
 void intake_abort(struct intake *in)
 {
     packer_abort(in->packer);

@@ -65,6 +65,10 @@ enum intake_result {
     INTAKE_AGAIN,        /* it is what its UIDL has meant before, fetched again to see */
 };
 
+/* A header field of the message that is being taken in, as far as it has come: FIELD_* or
+ * ENVELOPE_X_UIDL (envelope.h). Good until the message ends. */
+struct span intake_field(const struct intake *in, int field);
+
 /* The message is whole. flags: of MESSAGE_SHORT, MESSAGE_FORGEABLE, MESSAGE_STAND_IN. */
 int intake_end(struct intake *in, uint8_t flags, enum intake_result *out_result);
 /* It is not: forget it. */

@@ -54,6 +54,8 @@ static int start_shared(struct pool *pool, const struct pool_config *config)
         err = resolver_create(NULL, &shared->resolver);
     if (err == 0)
         err = writer_create(shared->archive, shared->budget, &shared->writer);
+    if (err == 0)
+        err = prover_create(shared->archive, &shared->prover);
     return err;
 }
 
@@ -145,6 +147,7 @@ void pool_stop(struct pool *pool)
     if (pool->stopped)
         return;
     pool->stopped = true;
+    prover_stop(pool->shared.prover);
     for (unsigned i = 0; i < pool->count; i++)
         worker_stop(pool->workers[i]);
     for (unsigned i = 0; i < pool->count; i++)
@@ -157,6 +160,7 @@ void pool_destroy(struct pool *pool)
         return;
     pool_stop(pool);
     resolver_destroy(pool->shared.resolver);
+    prover_destroy(pool->shared.prover);
     writer_destroy(pool->shared.writer);
     for (unsigned i = 0; i < pool->count; i++)
         worker_destroy(pool->workers[i]);

@@ -19,6 +19,7 @@
 #define POOL_TEXT_SIZE 1024
 #define POOL_ADDRESS_SIZE 64
 #define POOL_ASIDE_SIZE 512
+#define POOL_NOTICE_SIZE 512
 
 struct pool;
 
@@ -34,6 +35,10 @@ struct pool_marks {
 
 #define POOL_TROUBLE_MAX 3u
 
+/* A fetch session brings what is new; a delete session deletes, from what was archived
+ * before it began, as much as one session may (archive/deletion.h). */
+enum pool_kind { POOL_FETCH, POOL_DELETE };
+
 /* One session to be held. Everything is copied; the password is wiped once it is used. */
 struct pool_job {
     const char *account; /* its name in the archive, 1..NAME_SIZE_MAX bytes */
@@ -45,6 +50,10 @@ struct pool_job {
     enum tls_oldest tls_oldest; /* zeroed: TLS 1.2 */
     const char *login;          /* 1..NAME_SIZE_MAX bytes */
     const char *password;
+    enum pool_kind kind;
+    /* What was archived before this time may be deleted: in a POOL_DELETE, or to be counted
+     * in a POOL_FETCH. INT64_MAX: all; 0: nothing. Microseconds since the epoch. */
+    int64_t delete_before_us;
     struct pool_marks marks;
     const struct pop3_limits *limits; /* NULL: pop3_limits_default */
     void *tag;                        /* the caller's, comes back with the result */
@@ -61,6 +70,9 @@ struct pool_counts {
     uint64_t quarantined;  /* put aside now */
     uint64_t aside;        /* put aside by an earlier session, not asked for */
     uint64_t bytes;        /* of the bodies received */
+    uint64_t deletable;    /* messages that a delete session may try to delete next */
+    uint64_t deleted;      /* DELE and QUIT were answered +OK; not confirmed by that */
+    uint64_t kept;         /* DELE was refused, or not known to have come to its end */
 };
 
 /* Borrowed during the call of done(). */
@@ -72,8 +84,11 @@ struct pool_result {
     struct pool_marks marks; /* to go into the mailbox's next job */
     const char *address;     /* "192.0.2.1:995"; "": never connected */
     const char *tls;         /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "": no TLS */
-    const char *aside; /* the message that was put aside, one sentence; "": none. It ends
-                          its session, so there is one at most */
+    const char *aside;  /* the message that was put aside, one sentence; "": none. It ends
+                           its session, so there is one at most */
+    const char *notice; /* what an administrator should know of the maildrop, one sentence
+                           (Q7, Q13); "": nothing */
+    bool renumbered;    /* its UIDLs have changed (Q7): nothing is deleted for a while */
     uint64_t round_trips;
 };
 

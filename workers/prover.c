@@ -22,7 +22,8 @@ struct prover {
     pthread_cond_t work;
     struct items queue;
 
-    atomic_bool stopping; /* written under the mutex */
+    atomic_bool stopping; /* written under the mutex; so is ending */
+    bool ending;
     _Atomic uint64_t bytes_read;
     _Atomic uint64_t claims;
 };
@@ -56,7 +57,7 @@ static void *run(void *arg)
     struct prover_item *item;
     pthread_mutex_lock(&p->mutex);
     for (;;) {
-        while ((item = STAILQ_FIRST(&p->queue)) == NULL && !atomic_load(&p->stopping))
+        while ((item = STAILQ_FIRST(&p->queue)) == NULL && !p->ending)
             pthread_cond_wait(&p->work, &p->mutex);
         if (item == NULL)
             break;
@@ -109,12 +110,22 @@ int prover_create(struct archive *archive, struct prover **out_prover)
     return 0;
 }
 
-void prover_destroy(struct prover *p)
+void prover_stop(struct prover *p)
 {
     if (p == NULL)
         return;
     pthread_mutex_lock(&p->mutex);
     atomic_store(&p->stopping, true);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void prover_destroy(struct prover *p)
+{
+    if (p == NULL)
+        return;
+    prover_stop(p);
+    pthread_mutex_lock(&p->mutex);
+    p->ending = true;
     pthread_cond_signal(&p->work);
     pthread_mutex_unlock(&p->mutex);
     pthread_join(p->thread, NULL);
@@ -124,7 +135,7 @@ void prover_destroy(struct prover *p)
 void prover_submit(struct prover *p, struct prover_item *item)
 {
     pthread_mutex_lock(&p->mutex);
-    assert(!atomic_load(&p->stopping));
+    assert(!p->ending);
     STAILQ_INSERT_TAIL(&p->queue, item, link);
     pthread_cond_signal(&p->work);
     pthread_mutex_unlock(&p->mutex);

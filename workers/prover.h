@@ -39,6 +39,11 @@ struct prover_item {
 /* The archive outlives the prover. Returns 0, -ENOMEM, -EAGAIN (no thread). */
 int prover_create(struct archive *archive, struct prover **out_prover);
 
+/* From any thread. From now on nothing is proved: every claim is ERR_STOPPED, those that
+ * are submitted later, too. The one under way ends within the reading of a MiB or so. NULL
+ * is allowed. */
+void prover_stop(struct prover *p);
+
 /* Ends the thread within the reading of a MiB or so: what is not proved by then is
  * ERR_STOPPED. Every item is done before it returns. No thread may submit any more. NULL is
  * allowed. */

@@ -87,6 +87,8 @@ int session_create(const struct pool_job *job, struct session **out_session)
         return -ENOMEM;
     s->port = job->port;
     s->implicit_tls = job->implicit_tls;
+    s->kind = job->kind;
+    s->delete_before_us = job->delete_before_us;
     s->tls_oldest = job->tls_oldest;
     s->marks = job->marks;
     s->careful = job->marks.trouble != 0;
@@ -119,6 +121,8 @@ void session_discard(struct session *s)
         OPENSSL_cleanse(s->password, strlen(s->password));
     free(s->strings);
     free(s->answer);
+    free(s->claims);
+    free(s->numbers);
     free(s);
 }
 
@@ -298,7 +302,8 @@ void session_end(struct session *s)
 void session_stop(struct session *s)
 {
     bool leaving = s->step >= SESSION_LEAVE;
-    bool all_durable = session_talks(s) && pop3_state(s->pop3) == POP3_QUIT;
+    bool all_durable = session_talks(s) && pop3_state(s->pop3) == POP3_QUIT &&
+                       pop3_deletes_sent(s->pop3) == 0;
     if (!leaving && !all_durable) {
         s->stopped = !s->settled && s->worker->stopping;
         if (s->worker->loop_error != 0)

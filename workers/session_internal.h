@@ -1,15 +1,17 @@
 /* What the files of the session share. session.c: its life, from arrival to result;
  * session_connect.c: addresses and the connection; session_io.c: bytes, TLS and time;
- * session_mail.c: POP3's callbacks, intake, memory, acknowledgements; session_record.c: how
- * it went, in words and as a record.
+ * session_mail.c: POP3's callbacks, intake, memory, acknowledgements; session_delete.c:
+ * what a delete session does between its listing and QUIT; session_record.c: how it went,
+ * in words and as a record.
  *
  * 1. Each thing that happens enters by one function, which ends with session_turn(): the
  * only place that moves bytes, and the only one that may free the session.
  * 2. It is freed only when the socket is closed and nothing posted, submitted or asked for
- * is still to come back: origin_due, unacknowledged, base_due, work_due, resolution.
+ * is still to come back: origin_due, unacknowledged, base_due, work_due, proofs_due,
+ * resolution.
  * 3. outcome is settled at most once; before that, POP3's own counts.
- * 4. pop3_durable() is called only with flushed && unacknowledged == 0 && storage_err == 0
- * (Q35). */
+ * 4. pop3_durable() and pop3_delete() are called only with flushed && unacknowledged == 0
+ * && storage_err == 0 (Q35): so the intent to delete is durable, too (I6). */
 #ifndef MAILCASK_WORKERS_SESSION_INTERNAL_H
 #define MAILCASK_WORKERS_SESSION_INTERNAL_H
 
@@ -26,6 +28,14 @@ enum session_step {
     SESSION_TALK,  /* POP3 within TLS */
     SESSION_LEAVE, /* the end is settled; the last bytes of TLS go out */
     SESSION_OVER,  /* the socket is closed or being closed */
+};
+
+/* What a delete session does once all that it fetched is durable. */
+enum deletion_step {
+    DELETION_PLANS,
+    DELETION_PROVES, /* copies are read back from the disk */
+    DELETION_INTENDS,
+    DELETION_SENT,
 };
 
 struct resolution;
@@ -46,6 +56,8 @@ struct session {
     bool implicit_tls;
     enum tls_oldest tls_oldest;
     bool pinned;
+    enum pool_kind kind;
+    int64_t delete_before_us;
     uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
     void *tag;
 
@@ -61,6 +73,8 @@ struct session {
     char address[POOL_ADDRESS_SIZE];
     char tls_text[64];
     char aside[POOL_ASIDE_SIZE];
+    char notice[POOL_NOTICE_SIZE];
+    bool renumbered;
 
     /* The budget. */
     struct budget_claim base, listing, work;
@@ -78,6 +92,16 @@ struct session {
     int storage_err;
     unsigned unacknowledged;
     uint64_t unacknowledged_bytes;
+
+    /* Deletion. claims and numbers are as the plan's items. */
+    enum deletion_step deletion;
+    struct prover_item proofs;
+    struct parcel proofs_known;
+    bool proofs_due;
+    struct prover_claim *claims;
+    uint32_t *numbers;
+    size_t answered;   /* of numbers: DELEs */
+    uint64_t unwanted; /* listed and not archived, but this is a delete session */
 
     /* The connection. */
     struct resolution *resolution;
@@ -150,6 +174,23 @@ void session_intake_finish(struct session *s);
 void session_drop_memory(struct session *s);
 /* It waited for too long, or may send a NOOP. */
 void session_waited(struct session *s);
+
+/* session_mail.c. Everything handed over so far is to be durable soon. 0 or -ENOMEM. */
+int session_barrier(struct session *s);
+/* It waits for memory, a disk: NOOPs meanwhile, and not for ever. */
+void session_wait_begins(struct session *s);
+
+/* session_delete.c */
+
+/* A line that is archived: whether it is to be fetched to be compared. */
+enum listing_verdict session_delete_judged(struct session *s, uint32_t number,
+                                           size_t uidl_size);
+void session_delete_listed(struct session *s);
+/* All that came is durable: on to the next step; QUIT follows from the last. */
+void session_delete_go_on(struct session *s);
+void session_delete_answered(struct session *s, bool accepted);
+/* POP3 is done: what the DELEs came to. */
+void session_delete_settle(struct session *s);
 
 /* session_record.c */
 void session_write_record(struct session *s);

@@ -253,8 +253,8 @@ static void set_timer(struct session *s)
 
 static bool something_due(const struct session *s)
 {
-    return s->origin_due || s->base_due || s->work_due || s->resolution != NULL ||
-           s->unacknowledged > 0;
+    return s->origin_due || s->base_due || s->work_due || s->proofs_due ||
+           s->resolution != NULL || s->unacknowledged > 0;
 }
 
 void session_turn(struct session *s)

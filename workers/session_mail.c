@@ -1,5 +1,7 @@
 #include "archive/digest.h"
+#include "archive/envelope.h"
 #include "archive/error.h"
+#include "workers/message_signs.h"
 #include "workers/session_internal.h"
 
 #include <assert.h>
@@ -97,7 +99,15 @@ int session_intake_open(struct session *s)
                                          .arg = s};
     /* An older view of the index could lack the account's latest messages. */
     lookup_rest(w->lookup);
-    return intake_open(&config, &s->intake);
+    int err = intake_open(&config, &s->intake);
+    if (err == 0 && s->delete_before_us != 0)
+        intake_may_delete(s->intake, s->delete_before_us);
+    return err;
+}
+
+int session_barrier(struct session *s)
+{
+    return hand_over(s, WRITER_BARRIER, NULL);
 }
 
 static void note(struct session *s, int err)
@@ -118,7 +128,7 @@ void session_intake_finish(struct session *s)
 
 /* Memory */
 
-static void wait_begins(struct session *s)
+void session_wait_begins(struct session *s)
 {
     if (s->waiting_since_ms != 0)
         return;
@@ -155,7 +165,7 @@ static bool take_work_memory(struct session *s, enum budget_class queue)
     s->work_due =
         !budget_take(s->worker->shared->budget, &s->work, queue, SESSION_WORK_MEMORY);
     if (s->work_due)
-        wait_begins(s);
+        session_wait_begins(s);
     return !s->work_due;
 }
 
@@ -198,16 +208,19 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
                                      const char *uidl, size_t uidl_size)
 {
     struct session *s = arg;
-    (void)number;
     switch (intake_judge(s->intake, span_of(uidl, uidl_size), size)) {
     case INTAKE_KNOWN:
         s->counts.known++;
-        return LISTING_SKIP;
+        return session_delete_judged(s, number, uidl_size);
     case INTAKE_QUARANTINED:
         s->counts.aside++;
         return LISTING_SKIP;
     case INTAKE_WANTED:
         break;
+    }
+    if (s->kind == POOL_DELETE) {
+        s->unwanted++;
+        return LISTING_SKIP;
     }
     s->uidl_bytes += uidl_size;
     return LISTING_WANT;
@@ -222,6 +235,7 @@ static void on_listing_done(void *arg, const struct listing *listing)
     s->counts.listed_bytes = l->stat_bytes;
     intake_listed(s->intake, l->trust == LISTING_TRUSTED);
     s->intake_base = intake_memory(s->intake);
+    session_delete_listed(s);
     if (listing_wanted_count(listing) > 0) {
         s->work_asked = true;
         pop3_pause(s->pop3);
@@ -274,14 +288,20 @@ static void count_result(struct session *s, enum intake_result result)
     atomic_fetch_add(&s->worker->shared->messages, 1);
 }
 
+static uint8_t message_flags(const struct session *s, const struct listing_entry *entry,
+                             unsigned pop3_flags)
+{
+    uint8_t flags = message_signs(intake_field(s->intake, FIELD_SUBJECT),
+                                  intake_field(s->intake, ENVELOPE_X_UIDL), uidl_of(entry));
+    return pop3_flags & POP3_MESSAGE_SHORT ? flags | (uint8_t)MESSAGE_SHORT : flags;
+}
+
 static void on_end(void *arg, const struct listing_entry *entry, unsigned flags)
 {
     struct session *s = arg;
     enum intake_result result = INTAKE_ARCHIVED;
     if (s->intake_err == 0)
-        note(s,
-             intake_end(s->intake, flags & POP3_MESSAGE_SHORT ? (uint8_t)MESSAGE_SHORT : 0,
-                        &result));
+        note(s, intake_end(s->intake, message_flags(s, entry, flags), &result));
     if (s->intake_err != 0)
         return;
     count_result(s, result);
@@ -383,6 +403,13 @@ static void on_fetched_all(void *arg)
     s->all_fetched = true;
 }
 
+static void on_deleted(void *arg, uint32_t number, bool accepted)
+{
+    struct session *s = arg;
+    (void)number; /* they are answered in the order of the plan */
+    session_delete_answered(s, accepted);
+}
+
 static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
 {
     struct session *s = arg;
@@ -401,6 +428,7 @@ const struct pop3_callbacks session_callbacks = {
     .message_discard = on_discard,
     .message_refused = on_refused,
     .fetched_all = on_fetched_all,
+    .message_deleted = on_deleted,
     .trace = on_trace,
 };
 
@@ -429,15 +457,16 @@ static void flush(struct session *s)
     note(s, intake_flush(s->intake));
     session_drop_memory(s);
     if (s->intake_err == 0 && s->unacknowledged > 0)
-        note(s, hand_over(s, WRITER_BARRIER, NULL));
+        note(s, session_barrier(s));
     if (s->unacknowledged > 0)
-        wait_begins(s);
+        session_wait_begins(s);
 }
 
 static bool is_durable(const struct session *s)
 {
     return s->flushed && s->unacknowledged == 0 && s->storage_err == 0 &&
-           s->intake_err == 0 && !s->told_durable && pop3_state(s->pop3) == POP3_DURABLE;
+           s->intake_err == 0 && !s->told_durable && !s->proofs_due &&
+           pop3_state(s->pop3) == POP3_DURABLE;
 }
 
 /* One step; false if there is nothing to do. */
@@ -460,9 +489,7 @@ static bool follow_once(struct session *s)
     } else if (s->all_fetched && !s->flushed) {
         flush(s);
     } else if (is_durable(s)) {
-        s->told_durable = true;
-        s->waiting_since_ms = 0;
-        pop3_durable(s->pop3, session_now(s));
+        session_delete_go_on(s);
     } else {
         return false;
     }

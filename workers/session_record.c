@@ -44,7 +44,7 @@ static bool all_is_listed(const struct session *s)
 static bool all_is_archived(const struct session *s)
 {
     return all_is_listed(s) && s->outcome.scope == SCOPE_NONE && !s->outcome.more &&
-           s->counts.refused == 0 && s->counts.quarantined == 0;
+           s->counts.refused == 0 && s->counts.quarantined == 0 && s->unwanted == 0;
 }
 
 static enum session_state state_of(const struct session *s)
@@ -65,6 +65,11 @@ static const char *words(const struct session *s, char text[OUTCOME_TEXT_SIZE])
                        "%" PRIu64 " messages were refused by the server and %" PRIu64
                        " put aside; those refused are asked for again.",
                        s->counts.refused, s->counts.quarantined);
+    else if (s->unwanted > 0)
+        (void)snprintf(text, OUTCOME_TEXT_SIZE,
+                       "%" PRIu64
+                       " new messages are left to the next session that fetches.",
+                       s->unwanted);
     else if (s->outcome.more)
         (void)snprintf(text, OUTCOME_TEXT_SIZE,
                        "Left at the session's limit; the rest follows in the next.");
@@ -77,7 +82,8 @@ static void fill_in(const struct session *s, struct session_meta *m)
     const struct listing_summary *l = summary(s);
     *m = (struct session_meta){
         .state = (uint8_t)state_of(s),
-        .more = s->outcome.more,
+        .more = s->outcome.more || s->unwanted > 0,
+        .flags = s->kind == POOL_DELETE ? (uint8_t)SESSION_DELETES : (uint8_t)0,
         .began_us = s->began_us,
         .ended_us = session_clock_us(),
         .listed = c->listed,
@@ -100,12 +106,32 @@ static void fill_in(const struct session *s, struct session_meta *m)
     }
 }
 
+/* What was archived just now may go as soon as the next session, if all that is archived
+ * may. */
+static uint64_t deletable(const struct session *s)
+{
+    uint64_t known = intake_deletable(s->intake);
+    const struct listing_summary *l = summary(s);
+    bool doubted = (intake_flags(s->intake) & (SESSION_RENUMBERED | SESSION_DOUBTED)) != 0;
+    if (s->kind == POOL_DELETE)
+        return intake_plan(s->intake)->more && known > DELETIONS_PER_SESSION
+                   ? known - DELETIONS_PER_SESSION
+                   : 0;
+    if (s->delete_before_us != INT64_MAX || doubted || l == NULL ||
+        l->trust != LISTING_TRUSTED)
+        return known;
+    return known + s->counts.fetched + s->counts.deduplicated + s->counts.healed;
+}
+
 void session_write_record(struct session *s)
 {
     char text[OUTCOME_TEXT_SIZE];
     struct session_meta m;
     if (s->intake == NULL || s->storage_err != 0 || s->intake_err != 0)
         return;
+    session_delete_settle(s);
+    s->counts.deletable = deletable(s);
+    s->renumbered = (intake_flags(s->intake) & SESSION_RENUMBERED) != 0;
     fill_in(s, &m);
     m.text = span_text(words(s, text));
     s->intake_err = intake_session(s->intake, &m);
@@ -147,6 +173,8 @@ void session_deliver(struct session *s)
         .address = s->address,
         .tls = s->tls_text,
         .aside = s->aside,
+        .notice = s->notice,
+        .renumbered = s->renumbered,
         .round_trips = pop3_stats(s->pop3)->round_trips,
     };
     shared->done(shared->done_arg, &result);

@@ -8,6 +8,7 @@
 #include "workers/budget.h"
 #include "workers/loop.h"
 #include "workers/pool.h"
+#include "workers/prover.h"
 #include "workers/resolver.h"
 #include "workers/tls.h"
 #include "workers/writer.h"
@@ -37,6 +38,7 @@ struct worker_shared {
     struct budget *budget;
     struct writer *writer;
     struct resolver *resolver;
+    struct prover *prover;
     bool store_once_off; /* see struct intake_config */
     void (*done)(void *arg, const struct pool_result *result);
     void *done_arg;
