@@ -111,6 +111,8 @@ static int build_server(struct config_reader *r, const struct config_draft *draf
     if (draft->text[KEY_PORT] != NULL)
         server->port = (uint16_t)own_value(KEY_PORT, draft, NULL).number;
     server->max_connections = (uint32_t)own_value(KEY_MAX_CONNECTIONS, draft, NULL).number;
+    if (draft->text[KEY_AVOID] != NULL)
+        server->avoid = own_value(KEY_AVOID, draft, NULL).avoid;
     server->has_fingerprint = draft->text[KEY_FINGERPRINT] != NULL;
     if (server->has_fingerprint) {
         struct config_value value = own_value(KEY_FINGERPRINT, draft, NULL);

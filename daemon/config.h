@@ -12,6 +12,7 @@
 #define MAILCASK_DAEMON_CONFIG_H
 
 #include "daemon/config_error.h"
+#include "workers/capabilities.h"
 #include "workers/tls.h"
 
 #include <stdbool.h>
@@ -45,6 +46,7 @@ struct config_server {
     bool has_fingerprint;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     uint32_t max_connections;
+    unsigned avoid; /* a set of AVOID_* */
     const char *file; /* where its section stands */
     unsigned line;
 };

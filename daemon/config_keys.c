@@ -42,6 +42,9 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_MAX_CONNECTIONS] = {"max-connections", SECTION_SERVER, TYPE_NUMBER, "16", 1, 1000,
                              "a number from 1 to 1000",
                              "How many sessions may be open to the server at once."},
+    [KEY_AVOID] = {"avoid", SECTION_SERVER, TYPE_AVOID, "", 0, 0,
+                   "any of capa, pipelining, sasl, uidl, utf8",
+                   "What the server announces and cannot do."},
     [KEY_ACCOUNTS_FILE] =
         {"accounts-file", SECTION_SERVER, TYPE_PATH, "", 0, 0,
          "a CSV file with a header row",

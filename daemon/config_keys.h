@@ -17,6 +17,7 @@ enum config_key_id {
     KEY_CA_FILE,
     KEY_FINGERPRINT,
     KEY_MAX_CONNECTIONS,
+    KEY_AVOID,
     KEY_ACCOUNTS_FILE,
     KEY_ACCOUNT,
     KEY_SERVER,
@@ -49,6 +50,7 @@ enum config_type {
     TYPE_HOST,        /* a name or an address */
     TYPE_TLS,         /* implicit, starttls */
     TYPE_TLS_OLDEST,  /* 1.0 to 1.3 */
+    TYPE_AVOID,       /* capabilities, between blanks */
     TYPE_FINGERPRINT, /* sha256: and 64 hexadecimal digits */
     TYPE_DELETE,      /* never, archived, after DURATION */
 };

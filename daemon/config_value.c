@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#define BLANKS " \t"
 #define HOST_LENGTH_MAX 253 /* RFC 1035 */
 
 static bool is_digit(char c)
@@ -144,6 +145,32 @@ static int parse_tls_oldest(const char *text, enum tls_oldest *out)
     return ERR_SYNTAX;
 }
 
+/* Words between blanks, each at most once in effect. */
+static int parse_avoid(const char *text, unsigned *out)
+{
+    static const struct {
+        const char *word;
+        unsigned avoid;
+    } words[] = {{"capa", AVOID_CAPA},
+                 {"pipelining", AVOID_PIPELINING},
+                 {"sasl", AVOID_SASL},
+                 {"uidl", AVOID_UIDL},
+                 {"utf8", AVOID_UTF8}};
+    const size_t count = sizeof(words) / sizeof(words[0]);
+    *out = 0;
+    for (text += strspn(text, BLANKS); *text != '\0'; text += strspn(text, BLANKS)) {
+        size_t size = strcspn(text, BLANKS), i = 0;
+        while (i < count && (strlen(words[i].word) != size ||
+                             strncasecmp(text, words[i].word, size) != 0))
+            i++;
+        if (i == count)
+            return ERR_SYNTAX;
+        *out |= words[i].avoid;
+        text += size;
+    }
+    return 0;
+}
+
 static int parse_host(const char *text)
 {
     struct in6_addr address;
@@ -222,6 +249,8 @@ int config_value_parse(const struct config_key *key, const char *text,
         return parse_tls(text, &out->tls);
     case TYPE_TLS_OLDEST:
         return parse_tls_oldest(text, &out->tls_oldest);
+    case TYPE_AVOID:
+        return parse_avoid(text, &out->avoid);
     case TYPE_FINGERPRINT:
         return parse_fingerprint(text, out->fingerprint);
     case TYPE_DELETE:

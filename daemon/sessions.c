@@ -37,6 +37,7 @@ struct session {
     uint16_t port;
     bool implicit_tls, has_fingerprint;
     enum tls_oldest tls_oldest;
+    unsigned avoid;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     struct secret secret;
     struct session_end end;
@@ -87,6 +88,7 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     session->port = server->port;
     session->implicit_tls = server->tls == CONFIG_TLS_IMPLICIT;
     session->tls_oldest = server->tls_oldest;
+    session->avoid = server->avoid;
     session->has_fingerprint = server->has_fingerprint;
     memcpy(session->fingerprint, server->fingerprint, sizeof(session->fingerprint));
     session->end.account = account;
@@ -355,6 +357,7 @@ static bool submit(struct sessions *s, struct session *session)
         .ca_file = session->ca_file,
         .fingerprint = session->has_fingerprint ? session->fingerprint : NULL,
         .tls_oldest = session->tls_oldest,
+        .avoid = session->avoid,
         .login = session->user,
         .password = session->secret.text,
         .marks = session->end.marks,

@@ -105,3 +105,11 @@ int capabilities_add(struct capabilities *c, const char *line, size_t size)
         add_flag(c, &name);
     return 0;
 }
+
+void capabilities_avoid(struct capabilities *c, unsigned avoid)
+{
+    c->pipelining = c->pipelining && (avoid & AVOID_PIPELINING) == 0;
+    c->sasl_plain = c->sasl_plain && (avoid & AVOID_SASL) == 0;
+    c->uidl = c->uidl && (avoid & AVOID_UIDL) == 0;
+    c->utf8 = c->utf8 && (avoid & AVOID_UTF8) == 0;
+}

@@ -13,6 +13,15 @@
 #define CAPABILITIES_EXPIRE_UNSTATED (-1)
 #define CAPABILITIES_EXPIRE_NEVER (-2)
 
+/* What is not believed, whatever a server announces (Q49): a set of these. */
+enum {
+    AVOID_CAPA = 1u << 0, /* not even asked for */
+    AVOID_PIPELINING = 1u << 1,
+    AVOID_SASL = 1u << 2,
+    AVOID_UIDL = 1u << 3, /* a refused UIDL means that there is none */
+    AVOID_UTF8 = 1u << 4,
+};
+
 struct capabilities {
     bool known; /* a complete CAPA reply was read */
     bool uidl;
@@ -33,5 +42,8 @@ void capabilities_clear(struct capabilities *c);
 /* Take one line of the reply. Tolerant (Q49): any case, any blanks, "EXPIRENEVER", unknown
  * words skipped. Returns 0, or ERR_TOO_LARGE beyond the limits above. */
 int capabilities_add(struct capabilities *c, const char *line, size_t size);
+
+/* Forget what is in this set of AVOID_*. */
+void capabilities_avoid(struct capabilities *c, unsigned avoid);
 
 #endif

@@ -48,6 +48,7 @@ struct pool_job {
     const char *ca_file;        /* NULL: the system's; see struct tls_policy */
     const uint8_t *fingerprint; /* NULL, or 32 bytes */
     enum tls_oldest tls_oldest; /* zeroed: TLS 1.2 */
+    unsigned avoid;             /* pop3_config's */
     const char *login;          /* 1..NAME_SIZE_MAX bytes */
     const char *password;
     enum pool_kind kind;

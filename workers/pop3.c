@@ -503,7 +503,7 @@ void pop3_tls_started(struct pop3 *p, uint64_t now)
 {
     assert(p->state == POP3_TLS);
     pop3_time_progress(p, now, 0);
-    pop3_enter(p, POP3_CAPA);
+    pop3_login_secured(p);
 }
 
 void pop3_abandon(struct pop3 *p, const char *why)

@@ -149,6 +149,8 @@ const char *pop3_state_step(enum pop3_state state);
 
 /* pop3_login.c */
 void pop3_login_enter(struct pop3 *p);
+/* TLS is on: CAPA and login follow. */
+void pop3_login_secured(struct pop3 *p);
 void pop3_login_reply(struct pop3 *p, enum pop3_command command, const struct reply *reply);
 void pop3_login_capa_line(struct pop3 *p, const struct line *line);
 void pop3_login_capa_done(struct pop3 *p);

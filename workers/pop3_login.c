@@ -93,6 +93,11 @@ static void enter_auth(struct pop3 *p)
     pop3_enter(p, p->capabilities.sasl_plain ? POP3_AUTH : POP3_USER);
 }
 
+static bool asks_capa(const struct pop3 *p)
+{
+    return !p->memory.no_capa && (p->config.avoid & AVOID_CAPA) == 0;
+}
+
 /* Capabilities are known, or known to be unknown; TLS is on. */
 static void enter_login(struct pop3 *p)
 {
@@ -102,9 +107,17 @@ static void enter_login(struct pop3 *p)
         enter_auth(p);
 }
 
+void pop3_login_secured(struct pop3 *p)
+{
+    if (asks_capa(p))
+        pop3_enter(p, POP3_CAPA);
+    else
+        enter_login(p);
+}
+
 static void logged_in(struct pop3 *p)
 {
-    bool knows_capa = p->capabilities.known && !p->memory.no_capa;
+    bool knows_capa = p->capabilities.known && asks_capa(p);
     capabilities_clear(&p->capabilities);
     pop3_enter(p, knows_capa ? POP3_CAPA_AGAIN : POP3_LISTING);
 }
@@ -143,6 +156,7 @@ static void capa_settled(struct pop3 *p)
 void pop3_login_capa_done(struct pop3 *p)
 {
     p->capabilities.known = true;
+    capabilities_avoid(&p->capabilities, p->config.avoid);
     capa_settled(p);
 }
 
@@ -170,12 +184,10 @@ static void greeting_reply(struct pop3 *p, const struct reply *reply)
             quote);
         return;
     }
-    if (p->config.implicit_tls && !p->memory.no_capa)
-        pop3_enter(p, POP3_CAPA);
-    else if (p->config.implicit_tls)
-        enter_login(p);
+    if (p->config.implicit_tls)
+        pop3_login_secured(p);
     else
-        pop3_enter(p, p->memory.no_capa ? POP3_STLS : POP3_CAPA_PLAIN);
+        pop3_enter(p, asks_capa(p) ? POP3_CAPA_PLAIN : POP3_STLS);
 }
 
 static void stls_reply(struct pop3 *p, const struct reply *reply)

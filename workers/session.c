@@ -62,6 +62,7 @@ static int make_pop3(struct session *s, const struct pool_job *job)
         .password = s->password,
         .implicit_tls = s->implicit_tls,
         .careful = s->careful,
+        .avoid = job->avoid,
         .memory = s->marks.pop3,
         .limits = job->limits != NULL ? *job->limits : pop3_limits_default,
     };

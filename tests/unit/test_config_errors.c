@@ -58,6 +58,7 @@ static void bad_values(void **state)
           "sha256:" HEX_32 HEX_32 ":", "sha256::" HEX_32 HEX_32, "sha256:0:0" HEX_32 HEX_32,
           "sha256:g" HEX_32 HEX_32}},
         {KEY_MAX_CONNECTIONS, {"0", "1001", "many"}},
+        {KEY_AVOID, {"pipelinig", "capa,utf8", "stls", "none"}},
         {KEY_SERVER, {".s", "a/b"}},
         {KEY_USER, {"%x", "%", "a%", "100% b"}},
         {KEY_PASSWORD_FILE, {"secrets/%n", "%"}},
@@ -91,7 +92,7 @@ static void unknown_keys_and_sections(void **state)
     files_refused_text(
         f, "[server x]\nserver = y\n",
         "c.ini:2: key 'server' belongs into [account]; allowed in [server]: host, port, "
-        "tls, tls-min, ca-file, fingerprint, max-connections, accounts-file, user, "
+        "tls, tls-min, ca-file, fingerprint, max-connections, avoid, accounts-file, user, "
         "password-file, "
         "password-command, password, poll, delete");
     files_refused_text(f, "[acount x]\n",

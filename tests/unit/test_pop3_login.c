@@ -57,6 +57,18 @@ static void q50_a_server_that_hangs_or_closes_at_capa_is_remembered(void **state
     assert_success(perform(&next));
 }
 
+static void q50_neither_is_it_asked_after_stls(void **state)
+{
+    (void)state;
+    const struct script script = {
+        .steps = {GREETING, STEP("STLS", "+OK\r\n"), LOGIN, ONE,
+                  STEP("RETR 1", "+OK\r\nx\r\n.\r\n"), NOOP, BYE},
+        .memory = {.no_capa = true},
+        .stls = true,
+    };
+    assert_success(perform(&script));
+}
+
 static void endless_capa_ends_the_session(void **state)
 {
     (void)state;
@@ -324,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_greeting_that_is_no_welcome_is_the_servers_matter),
         cmocka_unit_test(q53_surplus_lines_drop_the_session),
         cmocka_unit_test(q50_a_server_that_hangs_or_closes_at_capa_is_remembered),
+        cmocka_unit_test(q50_neither_is_it_asked_after_stls),
         cmocka_unit_test(endless_capa_ends_the_session),
         cmocka_unit_test(stls_starts_tls_and_forgets_what_was_learnt),
         cmocka_unit_test(no_secret_goes_out_without_tls),
