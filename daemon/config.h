@@ -46,7 +46,7 @@ struct config_server {
     bool has_fingerprint;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     uint32_t max_connections;
-    unsigned avoid; /* a set of AVOID_* */
+    unsigned avoid;   /* a set of AVOID_* */
     const char *file; /* where its section stands */
     unsigned line;
 };

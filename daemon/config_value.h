@@ -21,7 +21,7 @@ struct config_value {
                                    _DELETE (ms; 0 unless `after`) */
     enum config_tls tls;        /* TYPE_TLS */
     enum tls_oldest tls_oldest; /* TYPE_TLS_OLDEST */
-    unsigned avoid;            /* TYPE_AVOID: a set of AVOID_* */
+    unsigned avoid;             /* TYPE_AVOID: a set of AVOID_* */
     enum config_delete rule;    /* TYPE_DELETE */
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE]; /* TYPE_FINGERPRINT */
 };

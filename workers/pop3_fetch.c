@@ -336,6 +336,7 @@ static void body_begin(struct pop3 *p, const struct reply *reply)
     p->current = listing_wanted(p->listing, pop3_expected(p)->index);
     p->octets = parse_octets(reply);
     p->body_size = 0;
+    memset(p->body_head, 0, sizeof(p->body_head));
     p->body_limit = body_limit(&p->config.limits, p->current.size);
     p->in_body = true;
     dot_start(&p->dot, reply->bare_lf);
@@ -380,6 +381,27 @@ static void body_oversized(struct pop3 *p)
               number, p->body_limit);
 }
 
+static bool begins_like_a_reply(const struct pop3 *p)
+{
+    return (p->body_size >= 3 && memcmp(p->body_head, "+OK", 3) == 0) ||
+           (p->body_size >= 4 && memcmp(p->body_head, "-ERR", 4) == 0);
+}
+
+/* Counts a slice. False: a surplus line was taken for the status line of this message,
+ * whose own is in its body now (Q53); with one command under way it would have been
+ * noticed. */
+static bool take_slice(struct pop3 *p, const char *slice, size_t size)
+{
+    size_t begun =
+        p->body_size < sizeof(p->body_head) ? (size_t)p->body_size : sizeof(p->body_head);
+    size_t room = sizeof(p->body_head) - begun;
+    if (size > 0)
+        memcpy(p->body_head + begun, slice, size < room ? size : room);
+    p->body_size += size;
+    p->stats.body_bytes += size;
+    return room == 0 || p->window <= 1 || !begins_like_a_reply(p);
+}
+
 size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size)
 {
     size_t used = 0;
@@ -391,8 +413,11 @@ size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size)
         bool oversized = slice_size > room;
         if (oversized)
             slice_size = (size_t)room;
-        p->body_size += slice_size;
-        p->stats.body_bytes += slice_size;
+        if (!take_slice(p, slice, slice_size)) {
+            pop3_desynchronised(p, p->body_head,
+                                strnlen(p->body_head, sizeof(p->body_head)));
+            break;
+        }
         if (slice_size > 0)
             p->callbacks.message_data(p->arg, slice, slice_size);
         if (oversized)

@@ -85,6 +85,7 @@ struct pop3 {
     struct listing_entry current; /* while in_body */
     uint64_t octets;
     uint64_t body_size;
+    char body_head[4]; /* its first bytes */
     uint64_t body_limit;
     enum pop3_held held;
     struct listing_entry held_entry;
