@@ -6,6 +6,7 @@
 #include "daemon/exits.h"
 #include "daemon/progress.h"
 #include "daemon/rounds.h"
+#include "daemon/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -30,6 +31,8 @@ struct account_state {
 struct once {
     const struct once_config *how;
     struct rounds rounds;
+    struct status status;
+    struct control *control;
     bool *selected;                 /* NULL: all */
     struct account_state *accounts; /* as in the configuration */
     struct tally tally;
@@ -177,7 +180,7 @@ static int fetch(struct once *o)
         if (scheduler_finished(o->rounds.scheduler))
             break; /* none of them could be begun */
         draw(o);
-        rounds_wait(&o->rounds, how->signals, pause_ms);
+        rounds_wait(&o->rounds, how->signals, o->control, pause_ms);
         int err = rounds_failure(&o->rounds, text);
         take_ends(o, err != 0);
         if (err != 0) {
@@ -195,6 +198,8 @@ static int fetch(struct once *o)
 static int finish(struct once *o, int err)
 {
     char text[PROGRESS_TEXT_SIZE];
+    control_destroy(o->control);
+    o->control = NULL;
     int late_err = rounds_close(&o->rounds);
     err = err != 0 ? err : late_err;
     take_ends(o, err != 0);
@@ -214,6 +219,7 @@ static int begin_and_fetch(struct once *o)
         return EXIT_CANNOT;
     }
     rounds_announce(&o->rounds, o->selected);
+    status_listen(&o->status, o->control, o->how->log);
     o->began_ms = clock_now_ms();
     return finish(o, fetch(o));
 }
@@ -221,12 +227,19 @@ static int begin_and_fetch(struct once *o)
 int once_run(const struct once_config *how)
 {
     struct once o = {.how = how};
+    o.status = (struct status){.rounds = &o.rounds,
+                               .signals = how->signals,
+                               .once = true,
+                               .began_s = (int64_t)time(NULL)};
     int status = EXIT_CANNOT;
     int err = select_accounts(&o);
     if (err == 0) {
         o.accounts = calloc(how->config->account_count + 1, sizeof(*o.accounts));
         err = o.accounts == NULL ? -ENOMEM : 0;
     }
+    if (err == 0)
+        err =
+            control_create(how->config->archive_path, status_answer, &o.status, &o.control);
     if (err == 0)
         err = rounds_create(&o.rounds, how->config, o.selected, SCHEDULER_ONCE,
                             how->backend, how->log);
@@ -240,6 +253,7 @@ int once_run(const struct once_config *how)
         else
             log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
     }
+    control_destroy(o.control);
     free(o.accounts);
     free(o.selected);
     return status;

@@ -262,12 +262,19 @@ static int wait_ms(const struct rounds *r, uint64_t max_ms)
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
-void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_ms)
+void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
+                 uint64_t max_ms)
 {
-    struct pollfd fds[] = {{.fd = signals->fd, .events = POLLIN},
-                           {.fd = sessions_fd(r->sessions), .events = POLLIN}};
-    (void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(r, max_ms));
+    struct pollfd fds[2 + CONTROL_FDS_MAX] = {
+        {.fd = signals->fd, .events = POLLIN},
+        {.fd = sessions_fd(r->sessions), .events = POLLIN},
+    };
+    uint64_t now_ms = clock_now_ms();
+    uint64_t serve_ms = control_wait_ms(control, now_ms);
+    size_t count = 2 + control_fds(control, now_ms, fds + 2);
+    (void)poll(fds, count, wait_ms(r, serve_ms < max_ms ? serve_ms : max_ms));
     signals_take(signals);
+    control_serve(control, clock_now_ms());
 }
 
 bool rounds_take(struct rounds *r, struct session_end *out)

@@ -6,6 +6,7 @@
 
 #include "daemon/archive_problem.h"
 #include "daemon/config.h"
+#include "daemon/control.h"
 #include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
@@ -67,8 +68,9 @@ int rounds_reload(struct rounds *r, struct config *config);
 void rounds_begin(struct rounds *r);
 
 /* Wait until a session ends, a signal comes, it is an account's turn, or max_ms have
- * passed. Takes the signals. */
-void rounds_wait(const struct rounds *r, struct signals *signals, uint64_t max_ms);
+ * passed. Takes the signals, then serves the control socket. */
+void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
+                 uint64_t max_ms);
 
 /* A session that has ended, to be given to rounds_settle() before anything else is asked of
  * r. out->account is an index in r->config, never SESSIONS_NOBODY. False if there is none

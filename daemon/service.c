@@ -6,6 +6,7 @@
 #include "daemon/exits.h"
 #include "daemon/progress.h"
 #include "daemon/rounds.h"
+#include "daemon/status.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@
 struct service {
     const struct service_config *how;
     struct rounds rounds;
+    struct status status;
+    struct control *control;
     uint64_t opened_ms; /* when the archive was opened last */
     uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
     char problem[ARCHIVE_PROBLEM_SIZE]; /* why it is not open, as said last */
@@ -114,7 +117,7 @@ static void reload(struct service *v)
 static void wait_for_events(struct service *v, uint64_t max_ms)
 {
     struct signals *signals = v->how->signals;
-    rounds_wait(&v->rounds, signals, max_ms);
+    rounds_wait(&v->rounds, signals, v->control, max_ms);
     if (signals->reload) {
         signals->reload = false;
         reload(v);
@@ -133,6 +136,8 @@ static void wait_a_while(struct service *v)
     for (uint64_t now_ms = clock_now_ms(); now_ms < until_ms && !v->how->signals->stop;
          now_ms = clock_now_ms()) {
         bool full = !rounds_room(&v->rounds);
+        v->status.next_try_s =
+            full ? 0 : (int64_t)time(NULL) + (int64_t)((until_ms - now_ms) / 1000);
         wait_for_events(v, full ? ROOM_LOOK_MS : until_ms - now_ms);
         take_ends(v, true); /* of passwords that were still being read */
         if (full && rounds_room(&v->rounds))
@@ -152,6 +157,9 @@ static void reopen(struct service *v)
             v->opened_ms = clock_now_ms();
             log_line(v->how->log, "mailcaskd: archive %s: open again, going on",
                      v->rounds.config->archive_path);
+            /* The lock was free meanwhile: another process may have put its socket there.
+             */
+            status_listen(&v->status, v->control, v->how->log);
             return;
         }
         if (strcmp(text, v->problem) != 0)
@@ -176,34 +184,61 @@ static void run(struct service *v)
                  "written again",
                  problem);
         memcpy(v->problem, problem, sizeof(v->problem));
+        v->status.problem_since_s = (int64_t)time(NULL);
         (void)rounds_close(&v->rounds);
         take_ends(v, true);
         reopen(v);
     }
 }
 
+/* The archive is open. 0, or why the last messages could not be written. */
+static int serve(struct service *v)
+{
+    v->opened_ms = clock_now_ms();
+    rounds_announce(&v->rounds, NULL);
+    status_listen(&v->status, v->control, v->how->log);
+    run(v);
+    control_destroy(v->control);
+    v->control = NULL;
+    int err = rounds_close(&v->rounds);
+    take_ends(v, true);
+    log_line(v->how->log, "mailcaskd: stopped");
+    return err;
+}
+
+/* Takes the configuration over in any case. 0 or -ENOMEM, -errno. */
+static int set_up(struct service *v)
+{
+    const struct service_config *how = v->how;
+    v->status = (struct status){.rounds = &v->rounds,
+                                .signals = how->signals,
+                                .began_s = (int64_t)time(NULL),
+                                .problem = v->problem};
+    int err =
+        control_create(how->config->archive_path, status_answer, &v->status, &v->control);
+    if (err == 0)
+        err = rounds_create(&v->rounds, how->config, NULL, SCHEDULER_SERVICE, how->backend,
+                            how->log);
+    if (err != 0) {
+        control_destroy(v->control);
+        config_free(how->config);
+        log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
+    }
+    return err;
+}
+
 int service_run(const struct service_config *how)
 {
     struct service v = {.how = how};
     char text[ARCHIVE_PROBLEM_SIZE];
-    int err = rounds_create(&v.rounds, how->config, NULL, SCHEDULER_SERVICE, how->backend,
-                            how->log);
-    if (err != 0) {
-        config_free(how->config);
-        log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
+    if (set_up(&v) != 0)
         return EXIT_CANNOT;
-    }
-    err = rounds_open(&v.rounds, text);
-    if (err == 0) {
-        v.opened_ms = clock_now_ms();
-        rounds_announce(&v.rounds, NULL);
-        run(&v);
-        err = rounds_close(&v.rounds);
-        take_ends(&v, true);
-        log_line(how->log, "mailcaskd: stopped");
-    } else {
+    int err = rounds_open(&v.rounds, text);
+    if (err == 0)
+        err = serve(&v);
+    else
         log_line(how->log, "mailcaskd: %s", text);
-    }
+    control_destroy(v.control);
     rounds_destroy(&v.rounds);
     return err == 0 ? EXIT_DONE : EXIT_CANNOT;
 }

@@ -33,5 +33,6 @@ extern const struct command command_repack;
 extern const struct command command_ledger;
 extern const struct command command_quarantine;
 extern const struct command command_stats;
+extern const struct command command_status;
 
 #endif

@@ -121,7 +121,7 @@ static int refine(const char *path, int err)
 }
 
 /* The one place that turns an error of archive_open() into a sentence. */
-static int say_open_failed(const struct options *o, const char *path, int err)
+int say_open_failed(const struct options *o, const char *path, int err)
 {
     switch (refine(path, err)) {
     case ERR_LOCKED:

@@ -14,6 +14,9 @@ int find_archive(const struct options *o, char **out_path);
 int open_archive(const struct options *o, const struct archive_options *how,
                  struct archive **out);
 
+/* Say why archive_open() failed with err; the exit status that goes with it. */
+int say_open_failed(const struct options *o, const char *path, int err);
+
 /* To read, beside a running service too. */
 int open_to_read(const struct options *o, struct archive **out);
 

@@ -71,6 +71,22 @@ static void name_of(struct json *j, const char *name)
     j->more = true;
 }
 
+void json_open(struct json *j, const char *name, char bracket)
+{
+    if (name != NULL)
+        name_of(j, name);
+    else
+        output_print(j->output, j->more ? "," : "");
+    output_print(j->output, "%c", bracket);
+    j->more = false;
+}
+
+void json_close(struct json *j, char bracket)
+{
+    output_print(j->output, "%c", bracket);
+    j->more = true;
+}
+
 static void escape(struct output *o, uint32_t c)
 {
     if (c >= 0x10000) {

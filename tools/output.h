@@ -36,6 +36,9 @@ struct json {
 
 void json_begin(struct json *j, struct output *o);
 void json_end(struct json *j);
+/* An object or array within, and its end. name: NULL in an array. */
+void json_open(struct json *j, const char *name, char bracket);
+void json_close(struct json *j, char bracket);
 void json_string(struct json *j, const char *name, struct span value);
 /* null where the value is empty. */
 void json_string_or_null(struct json *j, const char *name, struct span value);

@@ -1,0 +1,47 @@
+/* What a service answers to `status`: control_protocol.h says how, this what.
+ *
+ * service: version, pid, since@; mode: "service" or "once"; archive; loop: "io_uring" or
+ * "epoll" with what it can do, empty while the archive is closed; state: "running";
+ * "disk-full" (fetching has stopped until there is room) and "failed" (the archive cannot
+ * be written), with problem, a sentence, problem_since@ and, when failed, next_try@; or
+ * "stopping"; free_bytes on the archive's disk, stop_below_bytes and go_on_at_bytes, the
+ * marks for fetching; sessions under way; since the start messages taken in,
+ * received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
+ * memory_limit_bytes; server_count, account_count.
+ *
+ * server: server, host, port, sessions, max_connections; held_until@: none begins before;
+ * error, a sentence, and error_since@.
+ *
+ * account: account, server; state: "waiting" for due@, "ready" and waiting for its server,
+ * "parked" while another account uses its mailbox, "running", "suspended" until a reload
+ * or a restart, "finished" with --once; failures in a row; last_complete@, the end of the
+ * last poll that left nothing unarchived, and how many messages the server listed then;
+ * error, a sentence, and error_since@. */
+#ifndef MAILCASK_DAEMON_STATUS_H
+#define MAILCASK_DAEMON_STATUS_H
+
+#include "daemon/control.h"
+#include "daemon/rounds.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Where the answer is from. Times are seconds of CLOCK_REALTIME. */
+struct status {
+    const struct rounds *rounds;
+    const struct signals *signals;
+    bool once;
+    int64_t began_s;
+    /* While the archive is closed: why, since when, and when it is tried again (0: once
+     * there is room). */
+    const char *problem;
+    int64_t problem_since_s, next_try_s;
+};
+
+/* A control_answer. arg: a struct status. */
+bool status_answer(void *arg, struct control_request *request, struct buffer *out);
+
+/* control_listen(); that it cannot is logged, and keeps no service from running. */
+void status_listen(const struct status *s, struct control *control, struct log *log);
+
+#endif

@@ -1,0 +1,240 @@
+#include "tools/status_text.h"
+
+#include "archive/size_text.h"
+#include "tools/dates.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define LABEL_COLUMNS 11
+
+/* As the service names them; in this order they are counted. */
+static const char *const states[] = {"running",   "waiting",  "ready", "parked",
+                                     "suspended", "finished", "other"};
+#define STATE_COUNT (sizeof(states) / sizeof(states[0]))
+
+/* What is counted in a first look, since it is printed before the lists. */
+struct counts {
+    uint64_t servers, servers_failing;
+    uint64_t accounts, accounts_failing;
+    uint64_t never; /* no complete poll is known of */
+    uint64_t in_state[STATE_COUNT];
+};
+
+static bool is_failing(const struct answer_object *o)
+{
+    return answer_text(o, "error").size > 0;
+}
+
+static size_t state_of(const struct answer_object *o)
+{
+    size_t i = 0;
+    while (i < STATE_COUNT - 1 &&
+           !span_equal(answer_text(o, "state"), span_text(states[i])))
+        i++;
+    return i;
+}
+
+static void count(struct span answer, struct counts *out)
+{
+    struct answer_object o;
+    *out = (struct counts){0};
+    while (answer_next(&answer, &o)) {
+        if (answer_is(&o, "server")) {
+            out->servers++;
+            out->servers_failing += is_failing(&o);
+        } else if (answer_is(&o, "account")) {
+            out->accounts++;
+            out->accounts_failing += is_failing(&o);
+            out->never += answer_time(&o, "last_complete") == 0;
+            out->in_state[state_of(&o)]++;
+        }
+    }
+}
+
+static void put_label(struct output *out, const char *label)
+{
+    output_print(out, "%-*s ", LABEL_COLUMNS, label);
+}
+
+/* "before TIME behind"; nothing where there is no time. */
+static void put_time(struct output *out, const char *before, int64_t time_s,
+                     const char *behind)
+{
+    char text[TIME_TEXT_MAX];
+    if (time_s == 0)
+        return;
+    time_text_local(time_s, text);
+    output_print(out, "%s%s%s", before, text, behind);
+}
+
+static void put_size(struct output *out, const struct answer_object *o, const char *name)
+{
+    char text[SIZE_TEXT_MAX];
+    size_text(answer_number(o, name), text);
+    output_print(out, "%s", text);
+}
+
+static void put_state(struct output *out, const struct answer_object *o)
+{
+    struct span state = answer_text(o, "state");
+    put_label(out, "state");
+    if (span_equal(state, span_text("disk-full"))) {
+        output_print(out, "the disk is nearly full: nothing is fetched");
+    } else if (span_equal(state, span_text("failed"))) {
+        output_print(out, "the archive cannot be written: nothing is fetched");
+    } else {
+        output_clean(out, state);
+        if (span_equal(answer_text(o, "mode"), span_text("once")))
+            output_print(out, ", a single pass (--once)");
+    }
+    put_time(out, ", since ", answer_time(o, "problem_since"), "");
+    put_time(out, ", next try ", answer_time(o, "next_try"), "");
+    output_print(out, "\n");
+    if (answer_text(o, "problem").size > 0) {
+        put_label(out, "");
+        output_clean(out, answer_text(o, "problem"));
+        output_print(out, "\n");
+    }
+}
+
+static void put_work(struct output *out, const struct answer_object *o)
+{
+    put_label(out, "disk");
+    put_size(out, o, "free_bytes");
+    output_print(out, " free; fetching stops below ");
+    put_size(out, o, "stop_below_bytes");
+    output_print(out, ", goes on at ");
+    put_size(out, o, "go_on_at_bytes");
+    output_print(out, "\n");
+    put_label(out, "memory");
+    put_size(out, o, "memory_bytes");
+    output_print(out, " of ");
+    put_size(out, o, "memory_limit_bytes");
+    output_print(out, ", ");
+    put_size(out, o, "memory_peak_bytes");
+    output_print(out, " at most\n");
+    put_label(out, "sessions");
+    output_print(out, "%" PRIu64 " under way\n", answer_number(o, "sessions"));
+    put_label(out, "since start");
+    output_print(out, "%" PRIu64 " messages, ", answer_number(o, "messages"));
+    put_size(out, o, "received_bytes");
+    output_print(out, " received, ");
+    put_size(out, o, "stored_bytes");
+    output_print(out, " stored in %" PRIu64 " commits\n", answer_number(o, "commits"));
+}
+
+static void put_service(struct output *out, const struct answer_object *o)
+{
+    put_label(out, "service");
+    output_print(out, "mailcaskd ");
+    output_clean(out, answer_text(o, "version"));
+    output_print(out, ", process %" PRIu64, answer_number(o, "pid"));
+    put_time(out, ", since ", answer_time(o, "since"), "");
+    if (answer_text(o, "loop").size > 0) {
+        output_print(out, ", ");
+        output_clean(out, answer_text(o, "loop"));
+    }
+    output_print(out, "\n");
+    put_label(out, "archive");
+    output_clean(out, answer_text(o, "archive"));
+    output_print(out, "\n");
+    put_state(out, o);
+    put_work(out, o);
+}
+
+static void put_error(struct output *out, const struct answer_object *o)
+{
+    if (is_failing(o)) {
+        output_print(out, "\n    ");
+        output_clean(out, answer_text(o, "error"));
+        put_time(out, " (since ", answer_time(o, "error_since"), ")");
+    }
+    output_print(out, "\n");
+}
+
+static void put_server(struct output *out, const struct answer_object *o)
+{
+    output_print(out, "  ");
+    output_clean(out, answer_text(o, "server"));
+    output_print(out, "  ");
+    output_clean(out, answer_text(o, "host"));
+    output_print(out, ":%" PRIu64 "  %" PRIu64 " of %" PRIu64 " sessions",
+                 answer_number(o, "port"), answer_number(o, "sessions"),
+                 answer_number(o, "max_connections"));
+    put_time(out, "  held back until ", answer_time(o, "held_until"), "");
+    put_error(out, o);
+}
+
+static void put_account(struct output *out, const struct answer_object *o)
+{
+    uint64_t failures = answer_number(o, "failures");
+    output_print(out, "  ");
+    output_clean(out, answer_text(o, "account"));
+    output_print(out, "  ");
+    output_clean(out, answer_text(o, "state"));
+    put_time(out, ", due ", answer_time(o, "due"), "");
+    if (failures > 0)
+        output_print(out, ", %" PRIu64 " failure%s in a row", failures,
+                     failures == 1 ? "" : "s");
+    if (answer_time(o, "last_complete") == 0)
+        output_print(out, ", no complete poll yet");
+    put_time(out, ", last complete ", answer_time(o, "last_complete"), "");
+    put_error(out, o);
+}
+
+static void put_list(struct output *out, struct span answer, const char *kind,
+                     void (*put)(struct output *out, const struct answer_object *o),
+                     bool all)
+{
+    struct answer_object o;
+    uint64_t left_out = 0, lines = 0;
+    while (answer_next(&answer, &o)) {
+        if (!answer_is(&o, kind) || (!all && !is_failing(&o)))
+            continue;
+        if (all || lines++ < STATUS_LINES_MAX)
+            put(out, &o);
+        else
+            left_out++;
+    }
+    if (left_out > 0)
+        output_print(out, "  and %" PRIu64 " more: `mailcask status --all`\n", left_out);
+}
+
+static void put_servers_head(struct output *out, const struct counts *c)
+{
+    put_label(out, "servers");
+    output_print(out, "%" PRIu64, c->servers);
+    if (c->servers_failing > 0)
+        output_print(out, ", %" PRIu64 " with a problem", c->servers_failing);
+    output_print(out, "\n");
+}
+
+static void put_accounts_head(struct output *out, const struct counts *c)
+{
+    put_label(out, "accounts");
+    output_print(out, "%" PRIu64, c->accounts);
+    for (size_t i = 0; i < STATE_COUNT; i++)
+        if (c->in_state[i] > 0)
+            output_print(out, ", %" PRIu64 " %s", c->in_state[i], states[i]);
+    if (c->accounts_failing > 0)
+        output_print(out, "; %" PRIu64 " with a problem", c->accounts_failing);
+    if (c->never > 0)
+        output_print(out, "; %" PRIu64 " never complete", c->never);
+    output_print(out, "\n");
+}
+
+void status_text(struct output *out, struct span answer, bool all)
+{
+    struct counts counts;
+    struct answer_object o;
+    struct span rest = answer;
+    count(answer, &counts);
+    while (answer_next(&rest, &o))
+        if (answer_is(&o, "service"))
+            put_service(out, &o);
+    put_servers_head(out, &counts);
+    put_list(out, answer, "server", put_server, all);
+    put_accounts_head(out, &counts);
+    put_list(out, answer, "account", put_account, all);
+}
