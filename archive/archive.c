@@ -351,13 +351,50 @@ void archive_account_name(struct archive *a, uint32_t account, char out[NAME_SIZ
     index_abort(t);
 }
 
+static void drop_garbage_of(struct index_txn *t, enum index_table table)
+{
+    struct index_walk row = {0};
+    struct span value;
+    struct part_row part;
+    uint64_t kept = 0;
+    int err;
+    while ((err = index_walk(t, table, &row, &value)) == 0) {
+        if (value.size < 8) {
+            err = ERR_INDEX;
+            break;
+        }
+        if (!row_is_superseded(t, get_u64(value.data)))
+            continue;
+        if (table == TABLE_PARTS && row_get_part(t, row.key, &part) == 0 &&
+            row_get_number(t, INFO_PARTS_KEPT, &kept) == 0)
+            row_put_number(t, INFO_PARTS_KEPT, kept > part.size ? kept - part.size : 0);
+        index_delete(t, table, span_of(row.key, row.size));
+    }
+    if (err != ERR_NOT_FOUND)
+        index_fail(t, err);
+}
+
+/* Parts and chunks whose only copy is in a superseded segment: repacking found that nothing
+ * names them. */
+static void drop_superseded_garbage(struct index_txn *t)
+{
+    uint64_t superseded = 0;
+    int err = index_count(t, TABLE_SUPERSEDED, &superseded);
+    if (err != 0)
+        index_fail(t, err);
+    if (err != 0 || superseded == 0)
+        return;
+    drop_garbage_of(t, TABLE_PARTS);
+    drop_garbage_of(t, TABLE_CHUNKS);
+}
+
 int archive_drop_garbage(struct archive *a)
 {
     struct index_txn *t = NULL;
     int err = index_begin_write(a->index, &t);
     if (err != 0)
         return err;
-    row_drop_superseded_garbage(t);
+    drop_superseded_garbage(t);
     return index_commit(t);
 }
 

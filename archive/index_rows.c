@@ -544,41 +544,6 @@ void row_put_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
     index_put(t, TABLE_PARTS, span_of(sha256, SHA256_SIZE), span_of(value, sizeof(value)));
 }
 
-static void drop_garbage_of(struct index_txn *t, enum index_table table)
-{
-    struct index_walk row = {0};
-    struct span value;
-    struct part_row part;
-    uint64_t kept = 0;
-    int err;
-    while ((err = index_walk(t, table, &row, &value)) == 0) {
-        if (value.size < 8) {
-            err = ERR_INDEX;
-            break;
-        }
-        if (!row_is_superseded(t, get_u64(value.data)))
-            continue;
-        if (table == TABLE_PARTS && row_get_part(t, row.key, &part) == 0 &&
-            row_get_number(t, INFO_PARTS_KEPT, &kept) == 0)
-            row_put_number(t, INFO_PARTS_KEPT, kept > part.size ? kept - part.size : 0);
-        index_delete(t, table, span_of(row.key, row.size));
-    }
-    if (err != ERR_NOT_FOUND)
-        index_fail(t, err);
-}
-
-void row_drop_superseded_garbage(struct index_txn *t)
-{
-    uint64_t superseded = 0;
-    int err = index_count(t, TABLE_SUPERSEDED, &superseded);
-    if (err != 0)
-        index_fail(t, err);
-    if (err != 0 || superseded == 0)
-        return;
-    drop_garbage_of(t, TABLE_PARTS);
-    drop_garbage_of(t, TABLE_CHUNKS);
-}
-
 bool row_is_carried(struct index_txn *t, uint64_t lsn)
 {
     uint8_t key[8];

@@ -148,10 +148,6 @@ int row_get_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
 void row_put_part(struct index_txn *t, const uint8_t sha256[SHA256_SIZE],
                   const struct part_row *row);
 
-/* Forget parts and chunks whose only copy is in a superseded segment: repacking found that
- * nothing names them. */
-void row_drop_superseded_garbage(struct index_txn *t);
-
 bool row_is_carried(struct index_txn *t, uint64_t lsn);
 void row_put_carried(struct index_txn *t, uint64_t lsn);
 
