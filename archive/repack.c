@@ -264,53 +264,77 @@ static int check_left(struct repack *r)
     return err;
 }
 
-static int remove_segment(struct archive *a, uint64_t id)
+static int unlink_segment(struct archive *a, uint64_t id)
 {
     char path[PATH_MAX];
-    struct index_txn *t = NULL;
     int err = segment_path(a->path, id, path);
     if (err == 0)
         err = a->ops->unlink(a->ops->ctx, path);
-    if (err == -ENOENT)
-        err = 0;
-    if (err == 0)
-        err = index_begin_write(a->index, &t);
+    return err == -ENOENT ? 0 : err;
+}
+
+static int forget_segment(struct archive *a, uint64_t id)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_write(a->index, &t);
     if (err != 0)
         return err;
     row_delete_segment(t, id);
     return index_commit(t);
 }
 
-/* Superseded segments whose time has come. */
-static int remove_old(struct repack *r)
+/* The first superseded segment >= *id that the index still has. ERR_NOT_FOUND: no more. */
+static int next_replaced(struct archive *a, uint64_t *id, int64_t *out_time_us)
 {
-    struct archive *a = r->archive;
-    char folder[PATH_MAX];
-    uint64_t id = 0;
-    int err = index_sync(a->index);
-    int64_t now = archive_now_us();
-    while (err == 0) {
-        struct index_txn *t = NULL;
-        struct segment_row row;
-        int64_t time_us = 0;
-        err = index_begin_read(a->index, &t);
-        if (err != 0)
-            return err;
-        err = row_next_superseded(t, &id, &time_us);
-        bool there = err == 0 && row_get_segment(t, id, &row) == 0;
-        index_abort(t);
-        if (there && (r->options->remove_now || now - time_us >= REPACK_KEEP_US)) {
-            err = remove_segment(a, id);
-            r->summary->segments_removed++;
-        } else if (there)
-            r->summary->segments_kept++;
-        id++;
-    }
-    if (err != ERR_NOT_FOUND)
+    struct index_txn *t = NULL;
+    struct segment_row row;
+    int err = index_begin_read(a->index, &t);
+    if (err != 0)
         return err;
+    while ((err = row_next_superseded(t, id, out_time_us)) == 0 &&
+           row_get_segment(t, *id, &row) != 0)
+        (*id)++;
+    index_abort(t);
+    return err;
+}
+
+static bool is_due(const struct repack *r, int64_t time_us)
+{
+    return r->options->remove_now || r->began_us - time_us >= REPACK_KEEP_US;
+}
+
+static int sync_segments(struct archive *a)
+{
+    char folder[PATH_MAX];
     int n = snprintf(folder, sizeof(folder), "%s/segments", a->path);
     return n < 0 || (size_t)n >= sizeof(folder) ? -ENAMETOOLONG
                                                 : file_sync_folder(a->ops, folder);
+}
+
+/* Superseded segments whose time has come. The index forgets them only when their removal
+ * is durable: one that a power cut brought back would be indexed over what replaces it. */
+static int remove_old(struct repack *r)
+{
+    struct archive *a = r->archive;
+    int64_t time_us = 0;
+    int err = index_sync(a->index);
+    for (uint64_t id = 0; err == 0; id++) {
+        err = next_replaced(a, &id, &time_us);
+        if (err == 0 && is_due(r, time_us)) {
+            err = unlink_segment(a, id);
+            r->summary->segments_removed++;
+        } else if (err == 0)
+            r->summary->segments_kept++;
+    }
+    if (err != ERR_NOT_FOUND || r->summary->segments_removed == 0)
+        return err == ERR_NOT_FOUND ? 0 : err;
+    err = sync_segments(a);
+    for (uint64_t id = 0; err == 0; id++) {
+        err = next_replaced(a, &id, &time_us);
+        if (err == 0 && is_due(r, time_us))
+            err = forget_segment(a, id);
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
 }
 
 static void count_after(struct repack *r, uint64_t first)
@@ -358,7 +382,8 @@ static int rewrite(struct repack *r)
 int archive_repack(struct archive *a, const struct repack_options *options,
                    struct repack_summary *out)
 {
-    struct repack r = {.archive = a, .options = options, .summary = out};
+    struct repack r = {
+        .archive = a, .options = options, .summary = out, .began_us = archive_now_us()};
     uint64_t *ids = NULL;
     size_t count = 0;
     *out = (struct repack_summary){0};

@@ -21,6 +21,7 @@ struct repack {
     struct archive *archive;
     const struct repack_options *options;
     struct repack_summary *summary;
+    int64_t began_us;
     struct reader *reader;
     struct record_view view;
     struct record_view packed;      /* a record of a PACK that is being taken apart */
