@@ -192,11 +192,16 @@ static int recover_sealed(struct recovery *r, struct segment_file *f,
     return put_segment_row(r, f->header.id, row);
 }
 
+/* torn_seal: where the seal begins whose trailer is there, but not all of the rest; else 0.
+ */
 static int recover_unsealed(struct recovery *r, struct segment_file *f,
-                            struct segment_row *row)
+                            struct segment_row *row, uint64_t torn_seal)
 {
     struct unsealed *u = &r->unsealed[r->unsealed_count];
-    *u = (struct unsealed){.id = f->header.id, .durable = row->indexed, .size = f->size};
+    *u = (struct unsealed){.id = f->header.id,
+                           .durable = row->indexed > torn_seal ? row->indexed : torn_seal,
+                           .size = f->size,
+                           .seal_torn = torn_seal != 0};
     if (u->durable < SEGMENT_HEADER_SIZE)
         u->durable = SEGMENT_HEADER_SIZE;
     int err = walk(r, f, SEGMENT_HEADER_SIZE, f->size, find_durable, false, u);
@@ -217,6 +222,68 @@ static int recover_unsealed(struct recovery *r, struct segment_file *f,
         return err;
     row->indexed = u->durable;
     return put_segment_row(r, u->id, row);
+}
+
+/* Is the seal on disk for certain? The next segment's trailer names it only once it was
+ * synced. */
+static bool seal_is_vouched(struct recovery *r, const struct segment_trailer *trailer)
+{
+    struct segment_file next;
+    struct segment_trailer t;
+    struct archive *a = r->a;
+    if (segment_open(a->ops, a->path, trailer->id + 1, a->cask.uuid, &next) != 0)
+        return false;
+    bool vouched = next.header.predecessor == trailer->id &&
+                   segment_read_trailer(&next, &t) == 0 &&
+                   memcmp(t.predecessor_hash, trailer->hash, SHA256_SIZE) == 0;
+    segment_file_close(&next);
+    return vouched;
+}
+
+/* A seal that may be in the page cache only, after a kill or a failed sync, is written
+ * again, byte for byte, and synced. ERR_NOT_FOUND: it is not whole. */
+static int settle_seal(struct recovery *r, struct segment_file *f,
+                       struct segment_trailer *trailer)
+{
+    const struct file_ops *ops = r->a->ops;
+    const struct record_view *v = &r->view;
+    uint64_t at = trailer->seal_offset;
+    uint8_t bytes[SEGMENT_TRAILER_SIZE];
+    char path[PATH_MAX];
+    int fd = -1, err = segment_read(f, at, f->size, r->a->codec, &r->view);
+    if (err == ERR_DAMAGED || err == ERR_VERSION ||
+        (err == 0 && (v->header.type != RECORD_SEAL ||
+                      at + record_size(&v->header) + sizeof(bytes) != f->size)))
+        return ERR_NOT_FOUND;
+    if (err == 0)
+        err = segment_path(r->a->path, trailer->id, path);
+    if (err == 0)
+        err = ops->open(ops->ctx, path, O_RDWR, 0, &fd);
+    if (err != 0)
+        return err;
+    segment_trailer_encode(trailer, bytes);
+    err = file_write_all(ops, fd, v->head.data, record_size(&v->header), at);
+    if (err == 0)
+        err = file_write_all(ops, fd, bytes, sizeof(bytes), f->size - sizeof(bytes));
+    if (err == 0)
+        err = ops->fdatasync(ops->ctx, fd);
+    ops->close(ops->ctx, fd);
+    return err;
+}
+
+/* A segment that the index does not know to be sealed. */
+static int recover_unknown(struct recovery *r, struct segment_file *f,
+                           struct segment_row *row)
+{
+    struct segment_trailer trailer;
+    int err = segment_read_trailer(f, &trailer);
+    if (err == ERR_NOT_FOUND)
+        return recover_unsealed(r, f, row, 0);
+    if (err == 0 && !seal_is_vouched(r, &trailer))
+        err = settle_seal(r, f, &trailer);
+    if (err == ERR_NOT_FOUND)
+        return recover_unsealed(r, f, row, trailer.seal_offset);
+    return err != 0 ? err : recover_sealed(r, f, row, &trailer);
 }
 
 /* A segment whose header never became durable: nothing in it was acknowledged. */
@@ -254,14 +321,17 @@ static int recover_segment(struct recovery *r, uint64_t id)
         damage(r, id, 0, "damaged segment header; its records can still be read");
     if (row.sealed && row.indexed == f.size)
         goto out;
+    if (!row.sealed) {
+        err = recover_unknown(r, &f, &row);
+        goto out;
+    }
     err = segment_read_trailer(&f, &trailer);
     if (err == 0)
         err = recover_sealed(r, &f, &row, &trailer);
-    else if (err == ERR_NOT_FOUND && row.sealed) {
+    else if (err == ERR_NOT_FOUND) {
         damage(r, id, 0, "the seal is damaged, or the file was cut");
         err = 0;
-    } else if (err == ERR_NOT_FOUND)
-        err = recover_unsealed(r, &f, &row);
+    }
 out:
     segment_file_close(&f);
     return err;
