@@ -53,6 +53,7 @@ SUPPORT := $(wildcard tests/support/*.c)
 UNIT    := $(wildcard tests/unit/test_*.c)
 HELPERS := $(wildcard tests/helpers/*.c)
 BENCHES := $(wildcard bench/*.c)
+CRASH   := $(wildcard tests/crash/*.c)
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 E2E     := $(wildcard tests/e2e/*.t)
 
@@ -62,6 +63,8 @@ TOOLS_LIB  := $(filter-out tools/mailcask.c,$(TOOLS))
 
 LIBS      := $(BUILD)/libdaemon.a $(BUILD)/libworkers.a $(BUILD)/libarchive.a
 UNIT_BINS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT))
+CRASH_MAINS := $(filter tests/crash/crash_%.c,$(CRASH))
+CRASH_BINS := $(patsubst tests/crash/%.c,$(BUILD)/tests/%,$(CRASH_MAINS))
 HELP_BINS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/%,$(HELPERS))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCHES))
 REPLAY_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZERS))
@@ -70,7 +73,7 @@ PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 
 .PHONY: bench-programs all deps deps-test deps-demo deps-lint deps-planted test demo bench check-asan \
-        check-tsan fuzz planted lint fmt install clean help programs test-programs unit
+        check-tsan fuzz crash planted lint fmt install clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -80,7 +83,7 @@ all: ## build mailcask and mailcaskd (installs nothing)
 
 programs: $(PROGRAMS)
 bench-programs: $(BENCH_BINS)
-test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(REPLAY_BINS) $(HELP_BINS)
+test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS) $(HELP_BINS)
 
 $(BUILD)/obj/%.o: %.c
 	$(say) CC $<
@@ -115,6 +118,13 @@ $(UNIT_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtestsupp
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_TOOLS)
 
+# recorder.c takes the place of the C library's calls, so its object comes before all libraries.
+$(CRASH_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/crash/%.o $(call obj,$(filter-out $(CRASH_MAINS),$(CRASH))) \
+               $(BUILD)/libtestsupport.a $(BUILD)/libtools.a $(LIBS)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_TOOLS)
+
 # Each fuzz target with its seeds, as a test.
 $(REPLAY_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(BUILD)/libtools.a $(LIBS)
 	$(say) LD $@
@@ -144,7 +154,7 @@ deps-lint:
 
 test: deps-test ## install what is missing, build, run every test
 	$(Q)$(MAKE) --no-print-directory test-programs
-	$(Q)BUILD=$(BUILD) prove -j2 --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(REPLAY_BINS)) $(sort $(E2E))
+	$(Q)BUILD=$(BUILD) prove -j2 --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS)) $(sort $(E2E))
 
 unit: test-programs ## run the unit tests only
 	$(Q)BUILD=$(BUILD) prove -j2 $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(REPLAY_BINS))
@@ -176,6 +186,14 @@ $(FUZZ_BINS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/li
 fuzz: deps-lint ## run each fuzzer for FUZZ_SECONDS (60)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_BINS)
 	$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(notdir $(FUZZ_BINS))
+
+CRASH_IMAGES ?= 12000
+CRASH_SEED ?= 1
+CRASH_JOBS ?= $(shell nproc)
+crash: deps-test ## power cuts and failing calls: CRASH_IMAGES (12000) disks are recovered and checked
+	$(Q)$(MAKE) --no-print-directory $(CRASH_BINS)
+	$(Q)$(BUILD)/tests/crash_images --images $(CRASH_IMAGES) --seed $(CRASH_SEED) --jobs $(CRASH_JOBS)
+	$(Q)$(BUILD)/tests/crash_faults --all --jobs $(CRASH_JOBS)
 
 planted: deps-planted deps-lint ## plant each bug of tests/planted, and see it caught
 	$(Q)$(MAKE) --no-print-directory test-programs
