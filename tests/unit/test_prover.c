@@ -332,6 +332,23 @@ static void stops_while_busy(void **state)
     assert_int_equal(begun.open, 0);
 }
 
+/* Sessions that are still ending may ask on, and get an answer. */
+static void refuses_what_comes_after_stop(void **state)
+{
+    struct bench *b = *state;
+    struct post p;
+    prover_stop(b->prover);
+    prover_stop(NULL);
+    for (unsigned i = 1; i <= 2; i++) {
+        claim(b, &p, 1, 3);
+        prover_submit(b->prover, &p.item);
+        wait_for(b, i);
+        assert_claims(&p, ERR_STOPPED);
+    }
+    assert_int_equal(prover_claims(b->prover), 0);
+    assert_int_equal(prover_bytes_read(b->prover), 0);
+}
+
 static void stops_at_rest(void **state)
 {
     struct bench *b = *state;
@@ -355,6 +372,7 @@ int main(void)
         TEST(reads_anew_for_each_item),
         TEST(takes_items_from_any_thread),
         TEST(stops_while_busy),
+        TEST(refuses_what_comes_after_stop),
         TEST(stops_at_rest),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
