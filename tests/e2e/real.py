@@ -41,10 +41,10 @@ def fetch(name):
 
 class Front:
     """TLS on .port of 127.0.0.1. connect() gives a plain connection to the server for each client.
-    hide: bytes left out of what the server says, if they come in one piece."""
+    before(data): called with what a client sends, before the server gets it."""
 
-    def __init__(self, certificate, connect, hide=None):
-        self.connect, self.hide = connect, hide
+    def __init__(self, certificate, connect, before=None):
+        self.connect, self.before = connect, before
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate.cert, certificate.key)
         self.loop = asyncio.new_event_loop()
@@ -62,14 +62,16 @@ class Front:
 
     async def _client(self, reader, writer):
         plain_reader, plain_writer = await asyncio.open_connection(sock=self.connect())
-        await asyncio.gather(self._copy(reader, plain_writer),
-                             self._copy(plain_reader, writer, self.hide))
+        await asyncio.gather(self._copy(reader, plain_writer, self.before),
+                             self._copy(plain_reader, writer))
 
     @staticmethod
-    async def _copy(reader, writer, hide=None):
+    async def _copy(reader, writer, before=None):
         with contextlib.suppress(OSError, ssl.SSLError):
             while data := await reader.read(COPY_CHUNK):
-                writer.write(data.replace(hide, b"") if hide else data)
+                if before:
+                    before(data)
+                writer.write(data)
                 await writer.drain()
         with contextlib.suppress(OSError, ssl.SSLError):
             writer.close()
@@ -365,3 +367,83 @@ EVENTS {{
 
     def count(self, user):
         return len(list(self.box(user).glob("[0-9]*.")))
+
+
+# ---- what the tests of these servers share ------------------------------------------------------
+
+ATTACHMENT = base64.encodebytes(bytes(range(256)) * 8 * 1024)
+
+
+def letter(number, headers, body):
+    date = b"Mon, 5 Jan 2026 10:%02d:%02d +0000" % divmod(number, 60)
+    return (b"Received: from a.example by b.example; %s\nDate: %s\nMessage-ID: <%d@cask.example>\n"
+            b"From: a@cask.example\n%s\n\n%s" % (date, date, number, headers, body))
+
+
+# Every server has these and gives them back unchanged.
+PLAIN = {
+    "dots": letter(1, b"Subject: dots", b".one\n..two\n.\n...\nend\n"),
+    "empty": letter(2, b"Subject: no body", b""),
+    "latin": letter(3, b"Subject: body only", b"caf\xe9\n"),
+    "long": letter(4, b"Subject: one long line", b"x" * 200_000 + b"\n"),
+    "large": letter(5, b"Subject: two MiB\nMIME-Version: 1.0\nContent-Type: application/octet-stream\n"
+                       b"Content-Transfer-Encoding: base64", ATTACHMENT),
+    "nul": letter(6, b"Subject: NUL and bare CR", b"\0\0\rx\r\n\ny\n"),
+    "from": letter(7, b"Subject: From", b"From here\n>From there\n"),
+    **{f"more {i}": letter(i, b"Subject: more", b"%d\n" % i) for i in range(20, 180)},
+}
+# These show what a server does with them.
+ODD = {
+    "utf8": letter(8, "Subject: é".encode(), b"x\n"),
+    "8bit": letter(9, b"Subject: \xe9\xff", b"x\n"),
+    "no end": letter(10, b"Subject: no end", b"the last line"),
+    "dot": b".dot at the start\n\nx\n",
+    "dotdot": b"..dots at the start\n\nx\n",
+    "crlf": letter(11, b"Subject: stored with CRLF", b"x\n").replace(b"\n", b"\r\n"),
+}
+
+certificates = Certificates()
+
+
+def started(kind, name, users=("alice", "bob")):
+    """The server, or None after a skip()."""
+    try:
+        return kind(users, certificates)
+    except Unavailable as why:
+        # In CI, too: it takes Debian's archive.
+        skip(name, str(why), in_ci=True)
+        return None
+
+
+def reference(server, user, utf8=False):
+    """What an independent client gets: listed sizes, IDs, messages."""
+    with Pop3Client(server.port, server.ca) as client:
+        if utf8:
+            client.command("UTF8")
+        client.login(user)
+        sizes = {n: int(size) for n, size in client.listing("LIST").items()}
+        ids = client.listing("UIDL")
+        messages = [client.retr(n) for n in sizes]
+        client.quit()
+    return list(sizes.values()), list(ids.values()), messages
+
+
+def mailcask(server, *users, port=None, archive=None, **settings):
+    cask = Mailcask(**(archive or {}))
+    cask.add_server("s", port or server.port, server.ca, **settings)
+    for user in users:
+        cask.add_account(user, "s")
+    cask.init()
+    return cask
+
+
+def session(cask, user):
+    """The account's last."""
+    return cask.json("ledger", "--account", user)[-1]
+
+
+def archived(cask, user):
+    to = cask.folder / "restored"
+    shutil.rmtree(to, ignore_errors=True)
+    cask.restore(f"eml:{to}", "--account", user)
+    return hashes(read_eml(to))
