@@ -257,27 +257,44 @@ static bool check_opening(struct check *c, const char *folder, const char *what,
     return ok;
 }
 
-static void ignore_acknowledged(void *arg, unsigned account, unsigned message, uint64_t n)
+static void not_told(void *arg, enum mark_type what, unsigned account, unsigned message,
+                     uint64_t n)
 {
     (void)arg;
+    (void)what;
     (void)account;
     (void)message;
     (void)n;
+}
+
+/* What DELE was sent for is not on the server any more. */
+static void find_gone(const struct check *c, const struct mail_account *account, bool *gone)
+{
+    for (size_t i = 0; i < c->point; i++) {
+        const struct mark *mark = &c->log->events[i].mark;
+        if (c->log->events[i].type == EVENT_MARK && mark->type == MARK_DELE &&
+            strcmp(mark->account, account->name) == 0)
+            gone[mail_message(account, span_text(mark->uidl)) - account->messages] = true;
+    }
 }
 
 /* Fetching goes on where it stopped: nothing twice, and what it adds is sound. */
 static bool check_going_on(struct check *c, uint64_t random)
 {
     struct archive *a = NULL;
+    bool gone[MAIL_EACH] = {false};
     const struct session_plan plan = {.account =
                                           (unsigned)random_below(&random, MAIL_ACCOUNTS),
-                                      .count = MAIL_EACH,
                                       .most = 2,
                                       .batch = 1,
-                                      .acknowledged = ignore_acknowledged};
+                                      .deletes = random_below(&random, 3) == 0,
+                                      .gone = gone,
+                                      .told = not_told};
+    find_gone(c, &c->mail->accounts[plan.account], gone);
     int err = open_archive(c, c->folder, ARCHIVE_WRITE, &a);
-    if (err == 0)
-        err = workload_session(a, c->mail, &plan);
+    if (err != 0)
+        return broken(c, "does not open to go on: %s", error_text(err));
+    err = workload_session(a, c->mail, &plan);
     if (err != 0) {
         leave(a);
         return broken(c, "cannot go on: %s", error_text(err));

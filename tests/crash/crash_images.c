@@ -271,7 +271,7 @@ static void workload(struct run *r, uint64_t seed)
     struct timespec began, ended;
     clock_gettime(CLOCK_MONOTONIC, &began);
     record(r, seed, &recorded);
-    if (recorded.wrong || recorded.failures > 0 || recorded.acknowledged == 0) {
+    if (recorded.wrong || recorded.failures > 0 || recorded.deleted == 0) {
         tap_comment(recorded.why);
         tap_result(&r->tap, false, "the workload runs without a failure");
         event_log_free(&r->log);
@@ -290,10 +290,11 @@ static void workload(struct run *r, uint64_t seed)
     report_failures(r);
     snprintf(what, sizeof(what),
              "workload %" PRIu64
-             ": %zu calls, %u messages acknowledged; %u images of power "
-             "cuts, %u of cuts in recovery (%ld s)",
-             seed, r->log.count, recorded.acknowledged, atomic_load(&r->shared->images),
-             atomic_load(&r->shared->recoveries), (long)(ended.tv_sec - began.tv_sec));
+             ": %zu calls, %u messages acknowledged, %u deleted; %u images "
+             "of power cuts, %u of cuts in recovery (%ld s)",
+             seed, r->log.count, recorded.acknowledged, recorded.deleted,
+             atomic_load(&r->shared->images), atomic_load(&r->shared->recoveries),
+             (long)(ended.tv_sec - began.tv_sec));
     tap_result(&r->tap,
                atomic_load(&r->shared->failed) == 0 && atomic_load(&r->shared->images) > 0,
                what);

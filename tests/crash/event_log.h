@@ -31,6 +31,7 @@ enum mark_type {
 struct mark {
     enum mark_type type;
     char account[32];
+    char uidl[16];
     uint64_t n;
     uint8_t sha256[SHA256_SIZE];
 };

@@ -2,6 +2,7 @@
 
 #include "archive/archive.h"
 #include "archive/archive_internal.h"
+#include "archive/deletion.h"
 #include "archive/error.h"
 #include "archive/intake.h"
 #include "archive/lookup.h"
@@ -79,8 +80,8 @@ static int acknowledge(struct session *s)
             continue;
         s->taken[message - account->messages] = false;
         s->waiting--;
-        s->plan->acknowledged(s->plan->arg, s->plan->account,
-                              (unsigned)(message - account->messages), n);
+        s->plan->told(s->plan->arg, MARK_ACKNOWLEDGED, s->plan->account,
+                      (unsigned)(message - account->messages), n);
     }
     reader_destroy(reader);
     return err;
@@ -94,44 +95,91 @@ static int commit(struct session *s)
     return err != 0 ? err : acknowledge(s);
 }
 
+static bool some_are_gone(const struct session *s)
+{
+    bool some = false;
+    for (unsigned i = 0; i < MAIL_EACH; i++)
+        some = some || s->plan->gone[i];
+    return some;
+}
+
 static int take(struct session *s, unsigned message, struct buffer *text)
 {
     const struct mail_message *m = &s->mail->accounts[s->plan->account].messages[message];
-    enum intake_result result;
+    enum intake_result result = INTAKE_ARCHIVED;
     mail_text(s->mail, s->plan->account, message, text);
     int err = intake_begin(s->intake, span_text(m->uidl), m->size);
     if (err == 0)
         err = intake_add(s->intake, text->data, text->size);
     if (err == 0)
         err = intake_end(s->intake, 0, &result);
-    if (err == 0 && result != INTAKE_ARCHIVED)
-        err = ERR_PROTOCOL; /* every UIDL is listed: none may pass for another */
-    s->taken[message] = err == 0;
-    s->waiting += err == 0;
+    /* Every UIDL is listed, so none may pass for a new name of another message. */
+    if (err == 0 && result == INTAKE_DEDUPLICATED && !some_are_gone(s))
+        err = ERR_PROTOCOL;
+    s->taken[message] = err == 0 && result == INTAKE_ARCHIVED;
+    s->waiting += s->taken[message];
     return err;
 }
 
 static int take_all(struct session *s, const bool *wanted)
 {
-    const struct session_plan *plan = s->plan;
     struct buffer text = {0};
     unsigned done = 0;
     int err = 0;
-    for (unsigned i = plan->first; err == 0 && i < plan->first + plan->count; i++) {
-        if (i >= MAIL_EACH || !wanted[i] || done == plan->most)
+    for (unsigned i = 0; err == 0 && i < MAIL_EACH && done < s->plan->most; i++) {
+        if (!wanted[i])
             continue;
         err = take(s, i, &text);
-        if (err == 0 && ++done % plan->batch == 0)
+        if (err == 0 && ++done % s->plan->batch == 0)
             err = commit(s);
     }
     buffer_free(&text);
     return err != 0 ? err : commit(s);
 }
 
+static int ignore_bytes(void *arg, const uint8_t *data, size_t size)
+{
+    (void)arg;
+    (void)data;
+    (void)size;
+    return 0;
+}
+
+/* The copies are read back (not past the page cache: this disk is memory). */
+static int prove(struct session *s, struct deletion_plan *plan)
+{
+    struct reader *reader = NULL;
+    int err = reader_create(s->archive, &reader);
+    for (size_t i = 0; err == 0 && i < plan->count; i++) {
+        struct deletion_item *item = &plan->items[i];
+        item->proven = reader_body(reader, s->number, item->n, ignore_bytes, NULL) == 0;
+    }
+    reader_destroy(reader);
+    return err;
+}
+
+/* The intent first, durable, then the wire. Numbers are those of the listing, from 1. */
+static int delete_planned(struct session *s)
+{
+    struct deletion_plan *plan = intake_plan(s->intake);
+    int err = prove(s, plan);
+    if (err == 0)
+        err = intake_intend(s->intake);
+    if (err == 0)
+        err = store_commit(s->archive);
+    for (size_t i = 0; err == 0 && i < plan->count; i++) {
+        struct deletion_item *item = &plan->items[i];
+        s->plan->told(s->plan->arg, MARK_DELE, s->plan->account, item->number - 1, item->n);
+        item->state = DELETION_ACCEPTED;
+    }
+    return err;
+}
+
 static int journal(struct session *s)
 {
     struct session_meta m = {.state = SESSION_COMPLETE,
                              .trusted = 1,
+                             .flags = s->plan->deletes ? SESSION_DELETES : 0,
                              .listed = MAIL_EACH,
                              .began_us = 1,
                              .ended_us = 2,
@@ -140,20 +188,41 @@ static int journal(struct session *s)
     return err != 0 ? err : store_commit(s->archive);
 }
 
+/* Judge what the server lists. In a delete session, what is to be fetched again is wanted,
+ * too. */
+static void judge(struct session *s, bool *wanted)
+{
+    const struct session_plan *plan = s->plan;
+    unsigned offered = 0;
+    for (unsigned i = 0; i < MAIL_EACH; i++) {
+        const struct mail_message *m = &s->mail->accounts[plan->account].messages[i];
+        if (plan->gone[i])
+            continue;
+        enum intake_verdict verdict = intake_judge(s->intake, span_text(m->uidl), m->size);
+        if (!plan->deletes)
+            wanted[i] = verdict == INTAKE_WANTED;
+        else if (verdict == INTAKE_KNOWN && offered < plan->most) {
+            enum intake_offer offer = intake_offer(s->intake, i + 1);
+            wanted[i] = offer == INTAKE_COMPARE;
+            offered += offer != INTAKE_KEEP;
+        }
+    }
+}
+
 int workload_session(struct archive *a, const struct mail *mail,
                      const struct session_plan *plan)
 {
     struct session s = {.archive = a, .mail = mail, .plan = plan};
     bool wanted[MAIL_EACH] = {false};
     int err = session_begin(&s);
-    for (unsigned i = 0; err == 0 && i < MAIL_EACH; i++) {
-        const struct mail_message *m = &mail->accounts[plan->account].messages[i];
-        wanted[i] = intake_judge(s.intake, span_text(m->uidl), m->size) == INTAKE_WANTED;
-    }
     if (err == 0) {
+        intake_may_delete(s.intake, INT64_MAX);
+        judge(&s, wanted);
         intake_listed(s.intake, true);
         err = take_all(&s, wanted);
     }
+    if (err == 0 && plan->deletes)
+        err = delete_planned(&s);
     if (err == 0)
         err = journal(&s);
     session_free(&s);
@@ -168,8 +237,7 @@ struct life {
     struct file_ops ops;
     char path[PATH_MAX];
     uint64_t random;
-    uint64_t
-        deleted[MAIL_ACCOUNTS]; /* numbers up to here have been deleted from the server */
+    bool gone[MAIL_ACCOUNTS][MAIL_EACH]; /* deleted from the servers */
 };
 
 static void wrong(struct life *l, const char *what, int err)
@@ -178,15 +246,21 @@ static void wrong(struct life *l, const char *what, int err)
     snprintf(l->result->why, sizeof(l->result->why), "%s: %s", what, error_text(err));
 }
 
-static void acknowledged(void *arg, unsigned account, unsigned message, uint64_t n)
+static void told(void *arg, enum mark_type what, unsigned account, unsigned message,
+                 uint64_t n)
 {
     struct life *l = arg;
     const struct mail_account *from = &l->options->mail->accounts[account];
-    struct mark mark = {.type = MARK_ACKNOWLEDGED, .n = n};
+    const struct mail_message *m = &from->messages[message];
+    struct mark mark = {.type = what, .n = n};
     snprintf(mark.account, sizeof(mark.account), "%s", from->name);
-    memcpy(mark.sha256, from->messages[message].sha256, SHA256_SIZE);
+    snprintf(mark.uidl, sizeof(mark.uidl), "%s", m->uidl);
+    memcpy(mark.sha256, m->sha256, SHA256_SIZE);
     event_log_mark(l->options->log, &mark);
-    l->result->acknowledged++;
+    l->result->acknowledged += what == MARK_ACKNOWLEDGED;
+    l->result->deleted += what == MARK_DELE;
+    if (what == MARK_DELE)
+        l->gone[account][message] = true;
 }
 
 static int open_archive(struct life *l)
@@ -215,77 +289,6 @@ static void failed(struct life *l, int err)
     leave(l);
 }
 
-static int append_deletion(struct life *l, enum record_type type, uint32_t account,
-                           const struct buffer *meta)
-{
-    struct record *r = record_create(type, account, archive_now_us());
-    assert(r != NULL);
-    buffer_put(&r->meta, meta->data, meta->size);
-    int err = record_prepare(r, NULL);
-    if (err != 0) {
-        record_destroy(r);
-        return err;
-    }
-    return store_append(l->archive, r);
-}
-
-static int append_outcome(struct life *l, uint32_t account, uint64_t n)
-{
-    struct buffer meta = {0}, bits = {0}, set = {0};
-    buffer_put_bit(&bits, n);
-    number_set_encode(&set, &bits);
-    const struct outcome_meta m = {
-        .source = 1, .state = DELETION_ACCEPTED, .numbers = span_of(set.data, set.size)};
-    outcome_meta_encode(&meta, &m);
-    int err = append_deletion(l, RECORD_DELETE_OUTCOME, account, &meta);
-    buffer_free(&meta);
-    buffer_free(&bits);
-    buffer_free(&set);
-    return err;
-}
-
-/* DELE for the next message of the account: the intent first, durable, then the wire. */
-static int delete_next(struct life *l, unsigned which)
-{
-    struct account_info info;
-    struct message_meta m;
-    struct reader *reader = NULL;
-    struct buffer meta = {0};
-    struct mark mark = {.type = MARK_DELE, .n = l->deleted[which] + 1};
-    const char *name = l->options->mail->accounts[which].name;
-    if (archive_find_account(l->archive, name, &info) != 0 || info.highest < mark.n)
-        return 0;
-    int err = reader_create(l->archive, &reader);
-    if (err == 0)
-        err = reader_message(reader, info.number, mark.n, &m);
-    if (err == 0) {
-        const struct intent_meta intent = {.n = m.n,
-                                           .listed_size = m.listed_size,
-                                           .attempt = 1,
-                                           .proof = INTENT_READ_BACK,
-                                           .uidl = m.uidl};
-        intents_begin(&meta, 1, 1);
-        struct intent_meta with_hash = intent;
-        memcpy(with_hash.sha256, m.sha256, SHA256_SIZE);
-        intents_add(&meta, &with_hash);
-        memcpy(mark.sha256, m.sha256, SHA256_SIZE);
-        err = append_deletion(l, RECORD_DELETE_INTENT, info.number, &meta);
-    }
-    if (err == 0)
-        err = store_commit(l->archive);
-    if (err == 0) {
-        snprintf(mark.account, sizeof(mark.account), "%s", name);
-        event_log_mark(l->options->log, &mark);
-        l->deleted[which] = mark.n;
-        err = append_outcome(l, info.number, mark.n);
-    }
-    if (err == 0)
-        err = store_commit(l->archive);
-    buffer_free(&meta);
-    reader_destroy(reader);
-    return err;
-}
-
 static int repack(struct life *l)
 {
     const struct repack_options options = {.remove_now = random_below(&l->random, 2) == 0};
@@ -293,40 +296,46 @@ static int repack(struct life *l)
     return archive_repack(l->archive, &options, &summary);
 }
 
+static int session_of(struct life *l, bool deletes)
+{
+    const unsigned account = (unsigned)random_below(&l->random, MAIL_ACCOUNTS);
+    const struct session_plan plan = {
+        .account = account,
+        .most = 1 + (unsigned)random_below(&l->random, deletes ? 2 : 7),
+        .batch = 1 + (unsigned)random_below(&l->random, 3),
+        .deletes = deletes,
+        .gone = l->gone[account],
+        .told = told,
+        .arg = l};
+    return workload_session(l->archive, l->options->mail, &plan);
+}
+
 /* What happens between two sessions. */
 static int between(struct life *l, unsigned session)
 {
+    int err;
     if (session == l->options->sessions * 2 / 3)
         return repack(l);
     switch (random_below(&l->random, 5)) {
     case 0:
         return store_seal(l->archive);
-    case 1: {
-        int err = archive_close(l->archive);
+    case 1:
+        err = archive_close(l->archive);
         l->archive = NULL;
         return err;
-    }
     case 2:
         leave(l);
         return 0;
     default:
-        return delete_next(l, (unsigned)random_below(&l->random, MAIL_ACCOUNTS));
+        return session_of(l, true);
     }
 }
 
 static int one_session(struct life *l, unsigned session)
 {
-    const struct session_plan plan = {.account =
-                                          (unsigned)random_below(&l->random, MAIL_ACCOUNTS),
-                                      .first = 0,
-                                      .count = MAIL_EACH,
-                                      .most = 1 + (unsigned)random_below(&l->random, 7),
-                                      .batch = 1 + (unsigned)random_below(&l->random, 3),
-                                      .acknowledged = acknowledged,
-                                      .arg = l};
     int err = l->archive == NULL ? open_archive(l) : 0;
     if (err == 0)
-        err = workload_session(l->archive, l->options->mail, &plan);
+        err = session_of(l, false);
     if (err == ERR_PROTOCOL)
         wrong(l, "a new message passed for another", err);
     return err != 0 ? err : between(l, session);

@@ -20,23 +20,26 @@ struct workload_options {
 };
 
 struct workload_result {
-    unsigned acknowledged;
-    unsigned failures; /* calls of the archive that failed */
-    bool wrong;        /* it broke its contract: */
+    unsigned acknowledged, deleted; /* messages */
+    unsigned failures;              /* calls of the archive that failed */
+    bool wrong;                     /* it broke its contract: */
     char why[256];
 };
 
 void workload_run(const struct workload_options *options, struct workload_result *out);
 
-/* A session with the server of `account`, in an archive that is open to write: take in at
- * most `most` of the messages [first, first + count) that are wanted, committing behind
- * each `batch`. acknowledged is called for each of them once it is durable, with its
- * number. Returns 0 or what failed first. */
+/* A session with the server of `account`, in an archive that is open to write. A fetch
+ * session takes in at most `most` of the messages that are wanted, committing behind each
+ * `batch`; a delete session deletes at most `most`. told is called for each message that is
+ * durable, or that DELE is sent for, with its number. Returns 0 or what failed first. */
 struct archive;
 struct session_plan {
     unsigned account;
-    unsigned first, count, most, batch;
-    void (*acknowledged)(void *arg, unsigned account, unsigned message, uint64_t n);
+    unsigned most, batch;
+    bool deletes;
+    const bool *gone; /* MAIL_EACH: what the server has no longer */
+    void (*told)(void *arg, enum mark_type what, unsigned account, unsigned message,
+                 uint64_t n);
     void *arg;
 };
 int workload_session(struct archive *a, const struct mail *mail,
