@@ -97,7 +97,8 @@ void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks
     m->changed |= mailbox->trouble != marks->trouble ||
                   mailbox->trouble_count != marks->trouble_count ||
                   mailbox->pop3.blank_from != pop3->blank_from ||
-                  server->no_capa < pop3->no_capa || server->window_one < pop3->window_one;
+                  mailbox->address != marks->address || server->no_capa < pop3->no_capa ||
+                  server->window_one < pop3->window_one;
     *mailbox = *marks;
     /* Sessions that began before another one learned it know nothing of it. */
     server->no_capa |= pop3->no_capa;
@@ -146,13 +147,14 @@ static void put_account(struct buffer *out, const struct config_account *account
 {
     char line[FILE_LINE_SIZE];
     if (marks->trouble == 0 && marks->pop3.login_delay_s == 0 &&
-        marks->pop3.blank_from == 0)
+        marks->pop3.blank_from == 0 && marks->address == 0)
         return;
     (void)snprintf(line, sizeof(line),
-                   "account %016" PRIx64 " %016" PRIx64 " %u %" PRIu32 " %" PRIu32 " %s\n",
+                   "account %016" PRIx64 " %016" PRIx64 " %u %" PRIu32 " %" PRIu32
+                   " %016" PRIx64 " %s\n",
                    identity(account->server, account->user), marks->trouble,
                    marks->trouble_count, marks->pop3.login_delay_s, marks->pop3.blank_from,
-                   account->name);
+                   marks->address, account->name);
     put_line(out, line);
 }
 
@@ -200,9 +202,10 @@ static void take_account(struct marks *m, const char *line)
     struct pool_marks marks = {.trouble = 0};
     uint64_t id = 0;
     int name = 0;
-    if (sscanf(line, "account %" SCNx64 " %" SCNx64 " %u %" SCNu32 " %" SCNu32 " %n", &id,
-               &marks.trouble, &marks.trouble_count, &marks.pop3.login_delay_s,
-               &marks.pop3.blank_from, &name) != 5 ||
+    if (sscanf(line,
+               "account %" SCNx64 " %" SCNx64 " %u %" SCNu32 " %" SCNu32 " %" SCNx64 " %n",
+               &id, &marks.trouble, &marks.trouble_count, &marks.pop3.login_delay_s,
+               &marks.pop3.blank_from, &marks.address, &name) != 6 ||
         marks.trouble_count > POOL_TROUBLE_MAX)
         return;
     const struct config_account *account = config_find_account(m->config, line + name);

@@ -31,6 +31,9 @@ struct pool_marks {
      * POOL_TROUBLE_MAX it is quarantined. 0: none. */
     uint64_t trouble; /* checksum of its UIDL and listed size */
     unsigned trouble_count;
+    /* Of several addresses of the host the one to begin with (Q57), as a checksum: where
+     * the mailbox was listed last, or the one behind that which failed. 0: any. */
+    uint64_t address;
 };
 
 #define POOL_TROUBLE_MAX 3u

@@ -1,3 +1,4 @@
+#include "archive/digest.h"
 #include "archive/error.h"
 #include "workers/session_internal.h"
 
@@ -33,6 +34,52 @@ static void cannot_resolve(struct session *s, int err, const char *text)
     session_end(s);
 }
 
+static uint64_t name_address(const struct resolver_address *a)
+{
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    if (a->address.ss_family == AF_INET6) {
+        memcpy(&in6, &a->address, sizeof(in6));
+        return checksum64(&in6.sin6_addr, sizeof(in6.sin6_addr), AF_INET6) | 1;
+    }
+    memcpy(&in, &a->address, sizeof(in));
+    return checksum64(&in.sin_addr, sizeof(in.sin_addr), AF_INET) | 1;
+}
+
+/* Different back ends may show a mailbox differently: the last good one comes first, the
+ * others behind it in their order (Q57). */
+static void put_good_address_first(struct resolver_answer *answer, uint64_t good)
+{
+    for (size_t i = 1; i < answer->count; i++) {
+        struct resolver_address found = answer->addresses[i];
+        if (name_address(&found) != good)
+            continue;
+        memmove(&answer->addresses[1], &answer->addresses[0], i * sizeof(found));
+        answer->addresses[0] = found;
+        return;
+    }
+}
+
+static void name_addresses(struct session *s)
+{
+    const struct resolver_answer *answer = s->answer;
+    s->address_id = s->other_address_id = 0;
+    if (answer->count < 2)
+        return;
+    s->address_id = name_address(&answer->addresses[s->next_address - 1]);
+    s->other_address_id = name_address(&answer->addresses[s->next_address % answer->count]);
+}
+
+void session_judge_address(struct session *s)
+{
+    if (s->address_id == 0)
+        return;
+    if (s->counts.listed != SIZE_UNKNOWN)
+        s->marks.address = s->address_id;
+    else if (s->outcome.scope == SCOPE_SERVER && s->outcome.retry != RETRY_NOW)
+        s->marks.address = s->other_address_id;
+}
+
 static void open_resolution(void *arg)
 {
     struct resolution *r = arg;
@@ -44,6 +91,7 @@ static void open_resolution(void *arg)
         s->answer = malloc(sizeof(*s->answer));
         if (s->answer != NULL) {
             *s->answer = r->answer;
+            put_good_address_first(s->answer, s->marks.address);
             s->step = SESSION_CONNECTS;
             session_connect_next(s);
         } else {
@@ -162,6 +210,7 @@ void session_connected(struct session *s, int err)
         loop_close(s->socket);
         return;
     }
+    name_addresses(s);
     free(s->answer);
     s->answer = NULL;
     if (s->implicit_tls) {

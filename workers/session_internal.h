@@ -107,6 +107,8 @@ struct session {
     struct resolution *resolution;
     struct resolver_answer *answer;
     size_t next_address;
+    uint64_t address_id,
+        other_address_id; /* as pool_marks's; 0: there is one address only */
     int connect_err;
     struct loop_socket *socket;
     bool receiving;
@@ -152,6 +154,8 @@ void session_resolve(struct session *s);
 bool session_resolve_cancel(struct session *s);
 /* The handlers of session_io.c are used for the socket. */
 void session_connect_next(struct session *s);
+/* At the end: where the next session begins. */
+void session_judge_address(struct session *s);
 void session_connected(struct session *s, int err);
 
 /* session_io.c */

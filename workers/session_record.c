@@ -164,6 +164,7 @@ void session_deliver(struct session *s)
                     "The archive could not be written (%s); the session was left without "
                     "QUIT, and what is not archived is fetched again.",
                     error_text(s->storage_err));
+    session_judge_address(s);
     const struct pool_result result = {
         .tag = s->tag,
         .outcome = &s->outcome,

@@ -10,6 +10,10 @@ class Failed(Exception):
     pass
 
 
+class Skipped(Exception):
+    pass
+
+
 def check(condition, text, shown=""):
     """Within a quirk: what must hold, in words; shown is printed if it does not."""
     if not condition:
@@ -28,6 +32,8 @@ def run_quirks(names, only=re.compile(os.environ.get("ONLY", ""))):
         try:
             function()
             ok(True, name)
+        except Skipped as reason:
+            skip(name, reason)
         except (Failed, TimeoutError, RuntimeError) as failure:
             ok(False, name)
             diag(failure)

@@ -74,6 +74,56 @@ def q56_no_downgrade_by_itself():
     check(not strict.server.log("login"), "tls-min = 1.3 refuses TLS 1.2")
 
 
+HOSTS = """
+set -e
+mount --bind "$1" /etc/hosts
+shift
+exec "$@"
+"""
+
+
+def q57_several_addresses():
+    """Of several back ends the one that showed the mailbox last is asked first."""
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if run([*unshare, "true"]).status != 0:
+        raise Skipped("no mount namespace of our own")
+    made = Certificates()
+    certificate = made.make("multi", "DNS:mail.example")
+    box = Maildrop(MESSAGES, certificate=certificate, ca=made.ca, host="mail.example")
+    port = box.server.port
+    box.server.stop()
+    hosts = box.cask.folder / "hosts"
+    hosts.write_text("".join(f"127.0.0.{i} mail.example\n" for i in (2, 3, 4)))
+
+    servers = []
+
+    def serve(i, script=None):
+        servers.append(Pop3d(box.mail, "--listen", f"127.0.0.{i}:{port}", certificate=certificate, ca=made.ca,
+                             script=script))
+        return servers[-1]
+
+    def once(status=0):
+        result = run([*unshare, "sh", "-c", HOSTS, "sh", hosts, *box.cask.once_arguments()])
+        check(result.status == status, f"exit status {status}", result)
+        return box.sessions()[-1]["address"].split(":")[0] if status == 0 else None
+
+    third = serve(3)
+    same(once(), "127.0.0.3", "every address is tried in turn")
+    second, fourth = serve(2), serve(4)
+    same([once(), once()], ["127.0.0.3"] * 2, "it stays with the one that was good")
+    third.stop()
+    moved = once()
+    check(moved in ("127.0.0.2", "127.0.0.4"), "another one takes over", moved)
+    third = serve(3)
+    same(once(), moved, "and stays")
+    (second if moved == "127.0.0.2" else fourth).stop()
+    ill = serve(int(moved[-1]), script='on GREETING reply "-ERR not well"')
+    once(status=1)
+    check(once() != moved, "one that refuses is not asked first again")
+    check(ill.log("connect"), "it had been asked")
+    same(sum(sum(s.served(USER).values()) for s in servers), 5, "each message is fetched once")
+
+
 def q58_lost_reply_to_quit():
     """Nothing was deleted: all is archived, and nothing is fetched again."""
     box = Maildrop(MESSAGES, script="on QUIT close anyway")

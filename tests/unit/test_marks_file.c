@@ -36,6 +36,7 @@ static void save_all(void **state)
     struct config *config = files_load_text(*state, TWO_ACCOUNTS);
     struct marks *m = new_marks(config);
     struct pool_marks marks = {.trouble = 0xfedcba9876543210, .trouble_count = 2};
+    marks.address = 0x123456789abcdef0;
     marks.pop3.no_capa = true;
     marks.pop3.login_delay_s = 60;
     marks.pop3.blank_from = UINT32_MAX;
@@ -70,6 +71,7 @@ static void assert_nothing(const struct pool_marks *marks)
 {
     assert_int_equal(marks->trouble, 0);
     assert_int_equal(marks->trouble_count, 0);
+    assert_int_equal(marks->address, 0);
     assert_false(marks->pop3.no_capa);
     assert_false(marks->pop3.window_one);
     assert_int_equal(marks->pop3.login_delay_s, 0);
@@ -86,6 +88,7 @@ static void what_is_known_outlives_the_process(void **state)
     assert_false(out.pop3.window_one);
     assert_int_equal(out.pop3.login_delay_s, 60);
     assert_int_equal(out.pop3.blank_from, UINT32_MAX);
+    assert_int_equal(out.address, 0x123456789abcdef0);
     out = load(state, TWO_ACCOUNTS, 1, NOW_S);
     assert_true(out.pop3.no_capa);
     assert_int_equal(out.trouble, 0);
@@ -145,12 +148,12 @@ static void a_file_that_makes_no_sense_is_empty(void **state)
     static const char *const texts[] = {
         "",
         "\n",
-        "something else\naccount 0 1 2 3 4 a b\n",
+        "something else\naccount 0 1 2 3 4 5 a b\n",
         "mailcask marks 2\n",
         "mailcask marks 1",
-        "mailcask marks 1\naccount\nserver\n\n\naccount zz 1 2 3 4 a b",
-        "mailcask marks 1\naccount 0 1 2 3 4 a b\nserver 0 0 1 1 s\n",
-        "mailcask marks 1\naccount 0 1 2 3 4\naccount 0 1 99999999999999999999 3 4 a b\n",
+        "mailcask marks 1\naccount\nserver\n\n\naccount zz 1 2 3 4 5 a b",
+        "mailcask marks 1\naccount 0 1 2 3 4 5 a b\nserver 0 0 1 1 s\n",
+        "mailcask marks 1\naccount 0 1 2 3 4\naccount 0 1 99999999999999999999 3 4 5 a b\n",
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         files_write(*state, FILE_NAME, 0600, texts[i]);
