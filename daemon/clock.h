@@ -12,4 +12,13 @@ static inline uint64_t clock_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Seconds that the wall clock is ahead of the one that nobody sets. */
+static inline int64_t clock_offset_s(void)
+{
+    struct timespec wall, boot;
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    (void)clock_gettime(CLOCK_BOOTTIME, &boot);
+    return (int64_t)(wall.tv_sec - boot.tv_sec);
+}
+
 #endif

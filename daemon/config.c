@@ -74,6 +74,12 @@ static int build_archive(struct config_reader *r, struct config *config)
     config->archive_path = config_reader_path(r, r->archive.text[KEY_PATH]);
     if (config->archive_path == NULL)
         return config_reader_no_memory(r);
+    size_t size = strlen(r->path) + 1;
+    char *copy = arena_take(r->arena, size);
+    if (copy == NULL)
+        return config_reader_no_memory(r);
+    memcpy(copy, r->path, size);
+    config->path = copy;
     config->deletes = own_value(KEY_DELETES, &r->archive, NULL).on;
     config->max_memory_bytes = own_value(KEY_MAX_MEMORY, &r->archive, NULL).number;
     return 0;
@@ -336,7 +342,7 @@ int config_load(const char *path, struct config **out, struct config_error *erro
     struct config_reader r = {.arena = &loaded->arena, .error = error};
     int err = start_reader(&r, path);
     if (err == 0)
-        err = config_reader_file(&r, false);
+        err = config_reader_file(&r, NULL);
     if (err == 0)
         err = build_archive(&r, &loaded->config);
     if (err == 0)
@@ -363,13 +369,20 @@ void config_free(struct config *config)
     free(loaded);
 }
 
+/* Read one key of [archive] and nothing else. */
+static int read_key(struct config_reader *r, struct arena *arena, const char *path,
+                    enum config_key_id key, struct config_error *error)
+{
+    *r = (struct config_reader){.arena = arena, .error = error};
+    int err = start_reader(r, path);
+    return err == 0 ? config_reader_file(r, &config_keys[key]) : err;
+}
+
 int config_archive_path(const char *path, char **out_path, struct config_error *error)
 {
     struct arena arena = {0};
-    struct config_reader r = {.arena = &arena, .error = error};
-    int err = start_reader(&r, path);
-    if (err == 0)
-        err = config_reader_file(&r, true);
+    struct config_reader r;
+    int err = read_key(&r, &arena, path, KEY_PATH, error);
     if (err == 0)
         err = require_path(&r);
     if (err == 0) {
@@ -378,6 +391,17 @@ int config_archive_path(const char *path, char **out_path, struct config_error *
         if (*out_path == NULL)
             err = config_reader_no_memory(&r);
     }
+    config_reader_free(&r);
+    arena_free(&arena);
+    return err;
+}
+
+int config_archive_deletes(const char *path, bool *out_on, struct config_error *error)
+{
+    struct arena arena = {0};
+    struct config_reader r;
+    int err = read_key(&r, &arena, path, KEY_DELETES, error);
+    *out_on = err == 0 && own_value(KEY_DELETES, &r.archive, NULL).on;
     config_reader_free(&r);
     arena_free(&arena);
     return err;

@@ -64,6 +64,7 @@ struct config_account {
 };
 
 struct config {
+    const char *path; /* of the file, as it was given */
     const char *archive_path;
     bool deletes;
     uint64_t max_memory_bytes;
@@ -74,8 +75,7 @@ struct config {
 };
 
 /* Read the file, its tables, and check that the files named by ca-file exist. Password
- * files are not looked at: see config_check() and secret.h. This version cannot
- * delete: `deletes = on` and any `delete` but never are refused.
+ * files are not looked at: see config_check() and secret.h.
  *
  * 0 with *out to be given to config_free(); ERR_SYNTAX, -ENOMEM, or the reason why path
  * cannot be read; *error is then one line for the administrator. */
@@ -99,6 +99,9 @@ bool config_same_mailbox(const struct config_account *a, const struct config_acc
  * so that mail can be restored with a configuration that is broken elsewhere. *out_path:
  * free() it. Errors as of config_load(). */
 int config_archive_path(const char *path, char **out_path, struct config_error *error);
+
+/* Only whether [archive] switches deletion on, as config_archive_path(). */
+int config_archive_deletes(const char *path, bool *out_on, struct config_error *error);
 
 /* Look for what can only be seen outside the file: the archive's folder, the password files
  * (there, readable, mode 0600, a password in them). report is called once for each problem

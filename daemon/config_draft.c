@@ -69,20 +69,6 @@ static int unknown_key(struct config_reader *r, enum config_section section,
                             list);
 }
 
-/* This version has no delete sessions, and must not seem to have them. */
-static int refuse_deletion(struct config_reader *r, const struct config_draft *draft,
-                           const struct config_key *key, const struct config_value *value,
-                           unsigned line)
-{
-    bool asked = (key->type == TYPE_SWITCH && value->on) ||
-                 (key->type == TYPE_DELETE && value->rule != CONFIG_DELETE_NEVER);
-    if (!asked)
-        return 0;
-    return config_error_set(r->error, draft->file, line,
-                            "deletion is not available in this version; use '%s = %s'",
-                            key->name, key->default_text);
-}
-
 /* One value of a section or row, checked on its own. others: whether others may read the
  * file. */
 static int set_value(struct config_reader *r, struct config_draft *draft,
@@ -112,7 +98,7 @@ static int set_value(struct config_reader *r, struct config_draft *draft,
             r->error, draft->file, line,
             "a password in a file that others may open; run: chmod 600 %s", draft->file);
     draft->text[id] = text;
-    return refuse_deletion(r, draft, key, &value, line);
+    return 0;
 }
 
 static int bad_section(struct config_reader *r, const struct config_ini_line *line)
@@ -194,7 +180,8 @@ struct place {
     struct config_draft *draft; /* NULL: none yet, or one to be ignored */
     enum config_section section;
     const char *name;
-    bool archive_only, others;
+    const struct config_key *only;
+    bool others;
 };
 
 static int read_entry(struct config_reader *r, const struct place *place,
@@ -206,7 +193,7 @@ static int read_entry(struct config_reader *r, const struct place *place,
                                 "[server NAME], [account NAME]",
                                 line->word);
     const struct config_key *key = config_key_find(place->section, line->word);
-    if (place->archive_only && key != &config_keys[KEY_PATH])
+    if (place->only != NULL && key != place->only)
         return 0;
     if (key == NULL)
         return unknown_key(r, place->section, place->name, line->line, line->word);
@@ -217,7 +204,7 @@ static int read_line(struct config_reader *r, struct place *place,
                      const struct config_ini_line *line)
 {
     bool to_section = line->kind == CONFIG_INI_SECTION;
-    if (place->archive_only) {
+    if (place->only != NULL) {
         if (to_section && strcmp(line->word, "archive") != 0)
             place->draft = NULL;
         if (place->draft == NULL && !(to_section && strcmp(line->word, "archive") == 0))
@@ -231,7 +218,7 @@ static int read_line(struct config_reader *r, struct place *place,
     return open_section(r, line, &place->draft, &place->section);
 }
 
-int config_reader_file(struct config_reader *r, bool archive_only)
+int config_reader_file(struct config_reader *r, const struct config_key *only)
 {
     struct config_text text = {0};
     int err = config_text_load(r->path, r->arena, &text, r->error);
@@ -240,7 +227,7 @@ int config_reader_file(struct config_reader *r, bool archive_only)
                          config_text_problem(err));
     if (err != 0)
         return err;
-    struct place place = {.archive_only = archive_only, .others = text.open_to_others};
+    struct place place = {.only = only, .others = text.open_to_others};
     struct config_ini ini;
     config_ini_init(&ini, text.data, text.size);
     for (;;) {

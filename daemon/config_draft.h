@@ -39,8 +39,9 @@ struct config_reader {
  * reader->error is then set. reader: arena, error, path and folder set, the rest zero;
  * config_reader_free() it. */
 
-/* Read the configuration file; archive_only: ignore all but the path in [archive]. */
-int config_reader_file(struct config_reader *reader, bool archive_only);
+/* Read the configuration file; only: ignore all but this key of [archive]. NULL: read all.
+ */
+int config_reader_file(struct config_reader *reader, const struct config_key *only);
 
 /* Read the accounts-file of a server, if it names one. */
 int config_reader_table(struct config_reader *reader, const struct config_draft *server);

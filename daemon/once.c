@@ -130,7 +130,9 @@ static void judge(struct once *o, struct session_end *end)
     uint32_t failures = 0;
     bool last = scheduler_status(o->rounds.scheduler, end->account, &due_ms, &failures) ==
                 SCHEDULER_FINISHED;
-    if (end->held)
+    if (end->held && end->kind == POOL_DELETE)
+        tally_add_deleted(&o->tally, &end->counts);
+    else if (end->held)
         tally_add(&o->tally, &state->tally, &end->counts);
     if (end->stopped || !last)
         return;

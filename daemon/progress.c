@@ -30,6 +30,14 @@ void tally_add(struct tally *t, struct account_tally *account,
     account->listed = true;
 }
 
+void tally_add_deleted(struct tally *t, const struct pool_counts *counts)
+{
+    t->fetched += counts->fetched;
+    t->bytes += counts->bytes;
+    t->deleted += counts->deleted;
+    t->kept += counts->kept;
+}
+
 void count_text(char out[COUNT_TEXT_SIZE], uint64_t count)
 {
     char digits[COUNT_TEXT_SIZE];
@@ -109,5 +117,7 @@ void tally_summary(char out[PROGRESS_TEXT_SIZE], const struct tally *t)
     add_some(&p, t->refused, "refused by the server");
     add_some(&p, t->quarantined, "quarantined");
     add_some(&p, t->aside, "quarantined before");
+    add_some(&p, t->deleted, "deleted from servers");
+    add_some(&p, t->kept, "not deleted although asked to");
     add_some(&p, t->accounts - t->complete - t->failed, "accounts not tried to the end");
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROGRESS_TEXT_SIZE 512
+#define PROGRESS_TEXT_SIZE 640
 #define COUNT_TEXT_SIZE 32
 
 struct tally {
@@ -18,7 +18,8 @@ struct tally {
     uint64_t failed;   /* tried and not complete; the others were not tried to the end */
     /* Messages. aside: quarantined before. */
     uint64_t fetched, deduplicated, healed, refused, quarantined, aside, known;
-    uint64_t bytes; /* of the bodies received */
+    uint64_t bytes;         /* of the bodies received */
+    uint64_t deleted, kept; /* as in struct pool_counts */
 };
 
 /* What is kept of one account between its sessions in a pass. Zeroed: it had none. */
@@ -33,6 +34,9 @@ struct account_tally {
  * counted once. */
 void tally_add(struct tally *t, struct account_tally *account,
                const struct pool_counts *counts);
+
+/* The same of a session that deletes, which lists what others have listed. */
+void tally_add_deleted(struct tally *t, const struct pool_counts *counts);
 
 /* "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed". messages and bytes are
  * those of the moment, sessions under way included. */

@@ -39,6 +39,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
     if (err == 0)
         err = health_new(config, &r->health);
     if (err == 0)
+        err = deletes_new(config, clock_offset_s(), &r->deletes);
+    if (err == 0)
         err = scheduler_new(config, selected, mode, process_seed(), clock_now_ms(),
                             &r->scheduler);
     if (err != 0)
@@ -55,6 +57,7 @@ void rounds_destroy(struct rounds *r)
     scheduler_free(r->scheduler);
     marks_free(r->marks);
     health_free(r->health);
+    deletes_free(r->deletes);
     config_free(r->config);
     *r = (struct rounds){0};
 }
@@ -193,28 +196,35 @@ int rounds_reload(struct rounds *r, struct config *config)
     struct scheduler *scheduler = NULL;
     struct marks *marks = NULL;
     struct health *health = NULL;
+    struct deletes *deletes = NULL;
     uint64_t now_ms = clock_now_ms();
     int err = marks_new(config, &marks);
     if (err == 0)
         err = health_new(config, &health);
     if (err == 0)
+        err = deletes_new(config, clock_offset_s(), &deletes);
+    if (err == 0)
         err = scheduler_new(config, NULL, r->mode, process_seed(), now_ms, &scheduler);
     if (err != 0) {
         marks_free(marks);
         health_free(health);
+        deletes_free(deletes);
         return err;
     }
     scheduler_adopt(scheduler, r->scheduler, now_ms);
     marks_adopt(marks, r->marks);
     health_adopt(health, r->health);
+    deletes_adopt(deletes, r->deletes);
     sessions_renumber(r->sessions, config);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
+    deletes_free(r->deletes);
     health_free(r->health);
     config_free(r->config);
     r->scheduler = scheduler;
     r->marks = marks;
     r->health = health;
+    r->deletes = deletes;
     r->config = config;
     return 0;
 }
@@ -230,17 +240,39 @@ static void not_begun(struct rounds *r, uint32_t account, int err)
     scheduler_done(r->scheduler, account, &outcome, clock_now_ms());
 }
 
+static int64_t wall_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void watch_clock(struct rounds *r)
+{
+    bool news = false;
+    (void)deletes_clock_right(r->deletes, clock_offset_s(), &news);
+    if (news && r->config->deletes)
+        log_line(r->log, "mailcaskd: the clock has jumped by more than a day; nothing is "
+                         "deleted from servers any more until a reload or a restart "
+                         "confirms that it is right");
+}
+
 void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
     save_marks(r, false);
+    watch_clock(r);
     if (!rounds_room(r))
         return;
     while (sessions_count(r->sessions) < sessions_max() &&
            scheduler_next(r->scheduler, clock_now_ms(), &account)) {
         struct pool_marks marks;
         marks_get(r->marks, account, &marks);
-        int err = sessions_begin(r->sessions, r->config, account, &marks);
+        const struct session_plan plan = {
+            .kind = deletes_kind(r->deletes, account),
+            .delete_before_us = deletes_before_us(r->deletes, account, wall_us()),
+            .marks = &marks};
+        int err = sessions_begin(r->sessions, r->config, account, &plan);
         if (err != 0)
             not_begun(r, account, err);
     }
@@ -284,8 +316,12 @@ bool rounds_take(struct rounds *r, struct session_end *out)
             continue;
         if (out->held)
             marks_put(r->marks, out->account, &out->marks);
+        const char *name = r->config->accounts[out->account].name;
         if (out->aside[0] != '\0')
-            log_line(r->log, "%s: %s", r->config->accounts[out->account].name, out->aside);
+            log_line(r->log, "%s: %s", name, out->aside);
+        bool news = deletes_renumbered_news(r->deletes, out);
+        if (out->notice[0] != '\0' && (news || !out->renumbered))
+            log_line(r->log, "%s: %s", name, out->notice);
         return true;
     }
     return false;
@@ -294,7 +330,8 @@ bool rounds_take(struct rounds *r, struct session_end *out)
 void rounds_settle(struct rounds *r, const struct session_end *end)
 {
     struct outcome outcome = end->outcome;
-    if (end->held && !end->stopped && !outcome.more && !rounds_incomplete(end))
+    if (end->held && end->kind == POOL_FETCH && !end->stopped && !outcome.more &&
+        !rounds_incomplete(end))
         health_complete(r->health, end->account, end->counts.listed, (int64_t)time(NULL));
     /* Whether to try again is then about the message, and it is put aside by now. */
     if (outcome.scope == SCOPE_MESSAGE)
@@ -303,13 +340,14 @@ void rounds_settle(struct rounds *r, const struct session_end *end)
     if (r->mode == SCHEDULER_SERVICE && end->counts.listed != SIZE_UNKNOWN &&
         outcome.delay_s < end->marks.pop3.login_delay_s)
         outcome.delay_s = end->marks.pop3.login_delay_s;
+    outcome.more |= deletes_ended(r->deletes, end, clock_now_ms());
     scheduler_done(r->scheduler, end->account, &outcome, clock_now_ms());
 }
 
 bool rounds_incomplete(const struct session_end *end)
 {
     return end->outcome.scope != SCOPE_NONE || end->counts.refused > 0 ||
-           end->counts.quarantined > 0;
+           end->counts.quarantined > 0 || end->counts.kept > 0;
 }
 
 /* The messages that the server refused, or "". Those put aside are a line each. */
@@ -318,13 +356,17 @@ static void sentence_of_messages(const struct pool_counts *counts,
 {
     char count[COUNT_TEXT_SIZE];
     out[0] = '\0';
-    if (counts->refused == 0)
-        return;
-    count_text(count, counts->refused);
-    (void)snprintf(out, MESSAGES_TEXT_SIZE,
-                   "The server refused to give %s of the messages it listed; they are "
-                   "asked for again with every session.",
-                   count);
+    count_text(count, counts->refused > 0 ? counts->refused : counts->kept);
+    if (counts->refused > 0)
+        (void)snprintf(out, MESSAGES_TEXT_SIZE,
+                       "The server refused to give %s of the messages it listed; they are "
+                       "asked for again with every session.",
+                       count);
+    else if (counts->kept > 0)
+        (void)snprintf(out, MESSAGES_TEXT_SIZE,
+                       "Of the messages to be deleted the server refused %s, or did not "
+                       "say; the next listing shows it.",
+                       count);
 }
 
 void rounds_sentence(const struct rounds *r, const struct session_end *end,

@@ -7,6 +7,7 @@
 #include "daemon/archive_problem.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/deletes.h"
 #include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
@@ -28,6 +29,7 @@ struct rounds {
     struct scheduler *scheduler;
     struct marks *marks;
     struct health *health;
+    struct deletes *deletes;
     uint64_t marks_saved_ms; /* 0: not even loaded */
     bool marks_unsaved;      /* that was said */
     struct archive *archive; /* NULL: closed */

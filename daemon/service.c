@@ -42,6 +42,17 @@ static void say_fetched(const struct service *v, const struct session_end *end)
              counts->fetched == 1 ? "" : "s", size);
 }
 
+static void say_deleted(const struct service *v, const struct session_end *end)
+{
+    char count[COUNT_TEXT_SIZE];
+    if (end->counts.deleted == 0)
+        return;
+    count_text(count, end->counts.deleted);
+    log_line(v->how->log, "%s: %s message%s deleted from the server",
+             v->rounds.config->accounts[end->account].name, count,
+             end->counts.deleted == 1 ? "" : "s");
+}
+
 /* One line for a server, however many of its accounts meet the same fault. */
 static void say_server_failure(struct service *v, const struct config_server *server,
                                const char *text)
@@ -60,6 +71,7 @@ static void say_end(struct service *v, const struct session_end *end)
     int64_t now_s = (int64_t)time(NULL);
     char text[ROUNDS_SENTENCE_SIZE];
     say_fetched(v, end);
+    say_deleted(v, end);
     if (end->stopped)
         return;
     rounds_sentence(r, end, text);

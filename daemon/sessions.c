@@ -39,6 +39,7 @@ struct session {
     enum tls_oldest tls_oldest;
     unsigned avoid;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
+    int64_t delete_before_us;
     struct secret secret;
     struct session_end end;
 };
@@ -73,7 +74,7 @@ static void session_free(struct session *session)
 }
 
 static struct session *session_new(struct sessions *s, const struct config *config,
-                                   uint32_t account, const struct pool_marks *marks)
+                                   uint32_t account, const struct session_plan *plan)
 {
     const struct config_account *from = &config->accounts[account];
     const struct config_server *server = from->server;
@@ -92,7 +93,9 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     session->has_fingerprint = server->has_fingerprint;
     memcpy(session->fingerprint, server->fingerprint, sizeof(session->fingerprint));
     session->end.account = account;
-    session->end.marks = *marks;
+    session->end.marks = *plan->marks;
+    session->end.kind = plan->kind;
+    session->delete_before_us = plan->delete_before_us;
     if (session->name == NULL || session->user == NULL || session->host == NULL ||
         (server->ca_file != NULL && session->ca_file == NULL)) {
         session_free(session);
@@ -206,7 +209,9 @@ static void pool_done(void *arg, const struct pool_result *result)
     end->counts = result->counts;
     end->broken = broken_by_message(result, &end->marks);
     end->marks = result->marks;
+    end->renumbered = result->renumbered;
     (void)snprintf(end->aside, sizeof(end->aside), "%s", result->aside);
+    (void)snprintf(end->notice, sizeof(end->notice), "%s", result->notice);
     deliver(session, STAGE_ENDED);
 }
 
@@ -293,11 +298,11 @@ static bool nobodys(const struct sessions *s, const char *name)
 }
 
 int sessions_begin(struct sessions *s, const struct config *config, uint32_t account,
-                   const struct pool_marks *marks)
+                   const struct session_plan *plan)
 {
     if (nobodys(s, config->accounts[account].name))
         return -EBUSY;
-    struct session *session = session_new(s, config, account, marks);
+    struct session *session = session_new(s, config, account, plan);
     if (session == NULL)
         return -ENOMEM;
     int err =
@@ -360,6 +365,8 @@ static bool submit(struct sessions *s, struct session *session)
         .avoid = session->avoid,
         .login = session->user,
         .password = session->secret.text,
+        .kind = session->end.kind,
+        .delete_before_us = session->delete_before_us,
         .marks = session->end.marks,
         .tag = session,
     };

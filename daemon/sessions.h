@@ -23,10 +23,13 @@ struct session_end {
     bool stopped; /* by sessions_close() */
     bool held;    /* the pool had it: marks are to be kept */
     bool broken;  /* by one of its messages, which counts against that message */
+    enum pool_kind kind;
+    bool renumbered; /* as in struct pool_result */
     bool connected;
     struct pool_counts counts;
     struct pool_marks marks;
-    char aside[POOL_ASIDE_SIZE]; /* as in struct pool_result */
+    char aside[POOL_ASIDE_SIZE];   /* as in struct pool_result */
+    char notice[POOL_NOTICE_SIZE]; /* the same */
 };
 
 /* 0, -ENOMEM or -errno. */
@@ -45,11 +48,18 @@ int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memo
  * says after the last of them. Does nothing if there is no pool. */
 int sessions_close(struct sessions *s);
 
-/* Hold a session with the account of this index. config is not needed after return. 0;
- * -EBUSY: a session of an account of this name, which was out of the configuration for a
- * while, has not ended; -ENOMEM, -EAGAIN. */
+/* What kind of session it is to be. */
+struct session_plan {
+    enum pool_kind kind;
+    int64_t delete_before_us; /* as struct pool_job's */
+    const struct pool_marks *marks;
+};
+
+/* Hold a session with the account of this index. config and plan are not needed after
+ * return. 0; -EBUSY: a session of an account of this name, which was out of the
+ * configuration for a while, has not ended; -ENOMEM, -EAGAIN. */
 int sessions_begin(struct sessions *s, const struct config *config, uint32_t account,
-                   const struct pool_marks *marks);
+                   const struct session_plan *plan);
 
 /* One that has ended; false if there is none now. */
 bool sessions_take(struct sessions *s, struct session_end *out);

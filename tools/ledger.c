@@ -72,16 +72,17 @@ static int print_history(struct archive *a, const struct account_info *account,
                          const struct message_meta *m, const struct options *o,
                          struct output *out)
 {
-    struct message_history history = {.account = account->name, .message = m};
+    struct message_history history = {.archive = a,
+                                      .account_number = account->number,
+                                      .account = account->name,
+                                      .message = m};
     struct session_search search = {.message = m, .history = &history};
     int rc = archive_each_ledger_entry(a, account->number, find_session, &search);
     if (rc != 0)
         return say_failed("reading the ledger", rc);
-    if (option_given(o, OPTION_JSON))
-        history_json(out, &history);
-    else
-        history_text(out, &history);
-    return EXIT_DONE;
+    rc = option_given(o, OPTION_JSON) ? history_json(out, &history)
+                                      : history_text(out, &history);
+    return rc != 0 && out->error == 0 ? say_failed("reading the ledger", rc) : EXIT_DONE;
 }
 
 static int print_message(struct archive *a, const struct options *o, struct output *out)
@@ -136,25 +137,48 @@ const struct command command_ledger = {
     .about =
         "With --account: a line for each session, oldest first: when it ended, how, what "
         "the server\n"
-        "listed, what was known, fetched, refused, and from where; and for what was put "
-        "aside or\n"
-        "acknowledged as lost. With --message: what is known of one message.\n\n"
-        "With --json one object a line. All have type (\"session\", \"quarantine\", "
-        "\"lost\",\n"
-        "\"unreadable\" or \"message\"), account and, but for a message, lsn.\n"
+        "listed, what was known, fetched, refused, deleted, and from where; for runs of "
+        "quiet polls; for\n"
+        "what was to be deleted, and what became of that; for what was put aside or "
+        "acknowledged as lost.\n"
+        "With --message: what is known of one message, and its life from the first listing "
+        "on.\n\n"
+        "With --json one object a line. All have type, account and, but for a message, "
+        "lsn.\n"
         "  session     began, ended, state (\"complete\", \"partial\", \"failed\"), text, "
         "trusted,\n"
-        "              untrusted (why, or null), more (left at the session's limit), host, "
-        "login,\n"
+        "              untrusted (why, or null), more (left at the session's limit), "
+        "deletes (a delete\n"
+        "              session), renumbered (most UIDLs had changed), reused (a known one "
+        "came with\n"
+        "              another message), doubted (most of the last listing was missing), "
+        "host, login,\n"
         "              address, tls, listed, listed_bytes (null: never got that far), "
-        "known,\n"
-        "              fetched, deduplicated, healed, refused, quarantined, bytes, digest\n"
+        "known, fetched,\n"
+        "              deduplicated, healed, refused, quarantined, deleted, unknown "
+        "(perhaps deleted),\n"
+        "              vanished (listed before, not now, not deleted by us), bytes, "
+        "digest\n"
+        "  run         time, host, login, first, last, polls, listed, listed_bytes, "
+        "digest: "
+        "polls that\n"
+        "              found nothing new\n"
+        "  intent      time, host, login, messages: n, attempt, uidl, listed_size, sha256, "
+        "read_back\n"
+        "              (from the disk), fetched_again (and equal)\n"
+        "  deletion    time, host, login, state, text, messages (pairs of first and last "
+        "N); states:\n"
+        "              accepted, unknown, refused, unsent, absent, confirmed, returned\n"
         "  quarantine  time, host, login, uidl, listed_size, size, file, reason\n"
         "  lost        time, segment, first, last, reason\n"
+        "  unreadable\n"
         "  message     id, n, fetched, host, login, uidl, listed_size, size, sha256, "
         "session_began,\n"
         "              session_ended, session_lsn (null where the session is not on "
-        "record)\n"
+        "record), events:\n"
+        "              time, event (listed, not-listed, seen-as, intended, or a state of a "
+        "deletion),\n"
+        "              and what belongs to it\n"
         "Times are RFC 3339 in UTC.",
     .statuses =
         "0  done\n1  there is no such account or message\n2  usage, or no archive there\n"

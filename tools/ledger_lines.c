@@ -2,6 +2,7 @@
 
 #include "archive/size_text.h"
 #include "tools/dates.h"
+#include "tools/deletion_lines.h"
 #include "tools/message_id.h"
 #include "tools/session_words.h"
 
@@ -58,6 +59,8 @@ static void session_line(struct output *out, const struct ledger_entry *e)
     output_print(out, "  %-8s  ", session_state_word(s->state));
     if (s->listed == SIZE_UNKNOWN)
         output_print(out, "nothing listed");
+    else if (s->flags & SESSION_DELETES)
+        output_print(out, "%" PRIu64 " listed, %" PRIu64 " known", s->listed, s->known);
     else
         output_print(out, "%" PRIu64 " listed, %" PRIu64 " known, %" PRIu64 " fetched (%s)",
                      s->listed, s->known, s->fetched, size);
@@ -65,11 +68,39 @@ static void session_line(struct output *out, const struct ledger_entry *e)
     print_count(out, s->healed, "healed");
     print_count(out, s->refused, "refused by the server");
     print_count(out, s->quarantined, "put aside");
+    print_count(out, s->deleted, "deleted");
+    print_count(out, s->unknown, "perhaps deleted");
+    print_count(out, s->vanished, "gone since the last listing");
     print_source(out, &e->source);
     print_reason(out, "", s->text);
     print_reason(out, "the listing was not trusted: ", s->untrusted);
+    if (s->flags & SESSION_RENUMBERED)
+        output_print(out, "; most UIDLs had changed");
+    if (s->flags & SESSION_DOUBTED)
+        output_print(out, "; most of the last listing was missing");
+    if (s->flags & SESSION_REUSED)
+        output_print(out, "; a known UIDL came with another message");
     if (s->more != 0)
         output_print(out, "; more is left for the next session");
+}
+
+/* Deletions as well: each line ends with where it was. */
+static void dated_line(struct output *out, const struct ledger_entry *e,
+                       void (*line)(struct output *out, const struct ledger_entry *e))
+{
+    print_time(out, e->time_us);
+    line(out, e);
+    print_source(out, &e->source);
+}
+
+static void run_line(struct output *out, const struct ledger_entry *e)
+{
+    const struct session_run_meta *r = &e->run;
+    print_time(out, r->last_us);
+    output_print(out, "  complete  %" PRIu64 " polls since ", r->polls);
+    print_time(out, r->first_us);
+    output_print(out, " found nothing new, %" PRIu64 " listed", r->listed);
+    print_source(out, &e->source);
 }
 
 static void quarantine_line(struct output *out, const struct ledger_entry *e)
@@ -97,14 +128,29 @@ static void lost_line(struct output *out, const struct ledger_entry *e)
 
 void ledger_line(struct output *out, const struct ledger_entry *e)
 {
-    if (e->type == RECORD_SESSION)
+    switch (e->type) {
+    case RECORD_SESSION:
         session_line(out, e);
-    else if (e->type == RECORD_QUARANTINE)
+        break;
+    case RECORD_SESSION_RUN:
+        run_line(out, e);
+        break;
+    case RECORD_DELETE_INTENT:
+        dated_line(out, e, intent_line);
+        break;
+    case RECORD_DELETE_OUTCOME:
+        dated_line(out, e, outcome_line);
+        break;
+    case RECORD_QUARANTINE:
         quarantine_line(out, e);
-    else if (e->type == RECORD_LOST)
+        break;
+    case RECORD_LOST:
         lost_line(out, e);
-    else
+        break;
+    default:
         output_print(out, "(record %" PRIu64 " cannot be read)", e->lsn);
+        break;
+    }
     output_print(out, "\n");
 }
 
@@ -126,6 +172,10 @@ static void session_json(struct json *j, const struct ledger_entry *e)
     json_bool(j, "trusted", s->trusted != 0);
     json_string_or_null(j, "untrusted", s->untrusted);
     json_bool(j, "more", s->more != 0);
+    json_bool(j, "deletes", (s->flags & SESSION_DELETES) != 0);
+    json_bool(j, "renumbered", (s->flags & SESSION_RENUMBERED) != 0);
+    json_bool(j, "reused", (s->flags & SESSION_REUSED) != 0);
+    json_bool(j, "doubted", (s->flags & SESSION_DOUBTED) != 0);
     json_string_or_null(j, "host", e->source.host);
     json_string_or_null(j, "login", e->source.login);
     json_string_or_null(j, "address", s->address);
@@ -139,6 +189,9 @@ static void session_json(struct json *j, const struct ledger_entry *e)
     json_number(j, "healed", s->healed);
     json_number(j, "refused", s->refused);
     json_number(j, "quarantined", s->quarantined);
+    json_number(j, "deleted", s->deleted);
+    json_number(j, "unknown", s->unknown);
+    json_number(j, "vanished", s->vanished);
     json_number(j, "bytes", s->bytes);
     json_hex(j, "digest", s->digest, sizeof(s->digest));
 }
@@ -165,32 +218,59 @@ static void lost_json(struct json *j, const struct ledger_entry *e)
     json_string_or_null(j, "reason", e->lost.reason);
 }
 
-static const char *type_word(uint8_t type)
+static void run_json(struct json *j, const struct ledger_entry *e)
 {
-    if (type == RECORD_SESSION)
-        return "session";
-    if (type == RECORD_QUARANTINE)
-        return "quarantine";
-    return type == RECORD_LOST ? "lost" : "unreadable";
+    const struct session_run_meta *r = &e->run;
+    json_time_us(j, "first", r->first_us);
+    json_time_us(j, "last", r->last_us);
+    json_number(j, "polls", r->polls);
+    json_number(j, "listed", r->listed);
+    json_number(j, "listed_bytes", r->listed_bytes);
+    json_hex(j, "digest", r->digest, sizeof(r->digest));
 }
+
+static const struct {
+    uint8_t type;
+    const char *word;
+    void (*members)(struct json *j, const struct ledger_entry *e);
+    bool dated; /* time, host and login are not among the members */
+} kinds[] = {
+    {RECORD_SESSION, "session", session_json, false},
+    {RECORD_SESSION_RUN, "run", run_json, true},
+    {RECORD_DELETE_INTENT, "intent", intent_json, true},
+    {RECORD_DELETE_OUTCOME, "deletion", outcome_json, true},
+    {RECORD_QUARANTINE, "quarantine", quarantine_json, false},
+    {RECORD_LOST, "lost", lost_json, false},
+};
 
 void ledger_json(struct output *out, const char *account, const struct ledger_entry *e)
 {
     struct json j;
+    size_t kind = 0, count = sizeof(kinds) / sizeof(kinds[0]);
+    while (kind < count && kinds[kind].type != e->type)
+        kind++;
     json_begin(&j, out);
-    json_string(&j, "type", span_text(type_word(e->type)));
+    json_string(&j, "type", span_text(kind < count ? kinds[kind].word : "unreadable"));
     json_string(&j, "account", span_text(account));
     json_number(&j, "lsn", e->lsn);
-    if (e->type == RECORD_SESSION)
-        session_json(&j, e);
-    else if (e->type == RECORD_QUARANTINE)
-        quarantine_json(&j, e);
-    else if (e->type == RECORD_LOST)
-        lost_json(&j, e);
+    if (kind < count && kinds[kind].dated) {
+        json_time_us(&j, "time", e->time_us);
+        json_string_or_null(&j, "host", e->source.host);
+        json_string_or_null(&j, "login", e->source.login);
+    }
+    if (kind < count)
+        kinds[kind].members(&j, e);
     json_end(&j);
 }
 
-void history_text(struct output *out, const struct message_history *h)
+static int tell_life(struct output *out, struct json *j, const struct message_history *h)
+{
+    struct message_life life = {.out = out, .json = j, .n = h->message->n};
+    return archive_each_entry_of(h->archive, h->account_number, LEDGER_ALL_TYPES,
+                                 message_life_entry, &life);
+}
+
+int history_text(struct output *out, const struct message_history *h)
 {
     const struct message_meta *m = h->message;
     char hash[2 * SHA256_SIZE + 1];
@@ -217,9 +297,10 @@ void history_text(struct output *out, const struct message_history *h)
         output_print(out, "(not on record)");
     }
     output_print(out, "\n");
+    return tell_life(out, NULL, h);
 }
 
-void history_json(struct output *out, const struct message_history *h)
+int history_json(struct output *out, const struct message_history *h)
 {
     const struct message_meta *m = h->message;
     struct json j;
@@ -243,5 +324,9 @@ void history_json(struct output *out, const struct message_history *h)
         json_number(&j, "session_lsn", h->session_lsn);
     else
         json_null(&j, "session_lsn");
+    json_open(&j, "events", '[');
+    int err = tell_life(out, &j, h);
+    json_close(&j, ']');
     json_end(&j);
+    return err;
 }

@@ -10,6 +10,8 @@ void ledger_json(struct output *out, const char *account, const struct ledger_en
 
 /* A message and the session that brought it. */
 struct message_history {
+    struct archive *archive;
+    uint32_t account_number;
     const char *account;
     const struct message_meta *message;
     char host[NAME_SIZE_MAX + 1]; /* "" where not known */
@@ -19,8 +21,10 @@ struct message_history {
     uint64_t session_lsn;
 };
 
-void history_text(struct output *out, const struct message_history *h);
-void history_json(struct output *out, const struct message_history *h);
+/* What is known of the message, then the events of its life. 0, or why the ledger cannot be
+ * read. */
+int history_text(struct output *out, const struct message_history *h);
+int history_json(struct output *out, const struct message_history *h);
 
 /* A span as a C string, cut to size - 1 bytes. */
 void copy_text(char *to, size_t size, struct span text);

@@ -65,18 +65,18 @@ void json_end(struct json *j)
     output_print(j->output, "}\n");
 }
 
+/* name: NULL in an array. */
 static void name_of(struct json *j, const char *name)
 {
-    output_print(j->output, "%s\"%s\":", j->more ? "," : "", name);
+    output_print(j->output, "%s", j->more ? "," : "");
+    if (name != NULL)
+        output_print(j->output, "\"%s\":", name);
     j->more = true;
 }
 
 void json_open(struct json *j, const char *name, char bracket)
 {
-    if (name != NULL)
-        name_of(j, name);
-    else
-        output_print(j->output, j->more ? "," : "");
+    name_of(j, name);
     output_print(j->output, "%c", bracket);
     j->more = false;
 }

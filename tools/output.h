@@ -36,7 +36,7 @@ struct json {
 
 void json_begin(struct json *j, struct output *o);
 void json_end(struct json *j);
-/* An object or array within, and its end. name: NULL in an array. */
+/* An object or array within, and its end. In an array the names of members are NULL. */
 void json_open(struct json *j, const char *name, char bracket);
 void json_close(struct json *j, char bracket);
 void json_string(struct json *j, const char *name, struct span value);

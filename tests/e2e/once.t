@@ -97,8 +97,7 @@ def configuration():
     for broken, pattern, name in (
             (good.replace("password", "pasword"), r"mailcask.conf:\d+: .*pasword.*password", "a typo in a key"),
             (good + "[archive]\ndeletes = on\n", r"mailcask.conf:\d+: ", "a section twice"),
-            (good.replace("[archive]", "[archive]\ndeletes = on"), r"mailcask.conf:2: .*delet", "deletes = on"),
-            (good + "delete = archived\n", r"mailcask.conf:\d+: .*delet", "delete = archived"),
+            (good + "delete = soon\n", r"mailcask.conf:\d+: .*'delete'.*never, archived", "delete = soon"),
             (good.replace("tls = implicit", "tls = maybe"), r"mailcask.conf:\d+: .*implicit.*starttls", "a bad value"),
             (good.replace("server = s", "server = t"), r"mailcask.conf:\d+: .*\bt\b", "an unknown server"),
             (good.replace("account good@x", "account a/b"), r"mailcask.conf:\d+: .*/", "a slash in an account's name")):

@@ -346,24 +346,6 @@ static void credentials_with_line_ends_are_refused(void **state)
     }
 }
 
-static void deletion_is_refused_in_words(void **state)
-{
-    const struct config_files *f = *state;
-    files_refused_text(
-        f, "[archive]\npath = a\ndeletes = on\n",
-        "c.ini:3: deletion is not available in this version; use 'deletes = off'");
-    files_refused_text(
-        f, "[server s]\ndelete = archived\n",
-        "c.ini:2: deletion is not available in this version; use 'delete = never'");
-    files_refused_text(
-        f, "[account a]\ndelete = after  30d\n",
-        "c.ini:2: deletion is not available in this version; use 'delete = never'");
-    files_write(f, "t.csv", 0644, "account,delete\na,never\nb,archived\n");
-    files_refused_text(
-        f, ARCHIVE SERVER "accounts-file = t.csv\n",
-        "t.csv:3: deletion is not available in this version; use 'delete = never'");
-}
-
 static void bad_rows(void **state)
 {
     const struct config_files *f = *state;
@@ -426,7 +408,6 @@ int main(void)
         cmocka_unit_test(names_do_not_reach_the_shell_as_code),
         cmocka_unit_test(passwords_want_a_private_file),
         cmocka_unit_test(credentials_with_line_ends_are_refused),
-        cmocka_unit_test(deletion_is_refused_in_words),
         cmocka_unit_test(bad_rows),
         cmocka_unit_test(a_message_is_one_line_and_says_when_it_is_cut),
     };
