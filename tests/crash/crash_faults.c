@@ -3,10 +3,10 @@
  * power cut leaves behind the fault, nothing that was acknowledged is lost: after a failed
  * sync the pages that waited are gone for good, as on Linux, whatever a second sync says.
  *
- *     crash_faults [--all] [--jobs J]
+ *     crash_faults [--all] [--jobs J] [--fault KIND]
  *     crash_faults --fault KIND:N
  *
- * The first strikes at some calls of each kind, with --all at every one. */
+ * The first strikes at some calls of each kind (or of one), with --all at every one. */
 #include "tests/crash/check.h"
 #include "tests/crash/disk.h"
 #include "tests/crash/image.h"
@@ -184,15 +184,19 @@ static void strike_all(struct run *r, bool every)
                what);
 }
 
-static void one_fault(struct run *r, const char *which)
+/* KIND, or KIND:N for one call alone. */
+static void chosen(struct run *r, const char *which, bool every)
 {
-    const char *colon = strchr(which, ':');
-    for (size_t k = 0; colon != NULL && k < KINDS; k++) {
-        if (strncmp(kinds[k].name, which, (size_t)(colon - which)) != 0 ||
-            kinds[k].name[colon - which] != '\0')
+    size_t size = strcspn(which, ":");
+    for (size_t k = 0; k < KINDS; k++) {
+        if (strncmp(kinds[k].name, which, size) != 0 || kinds[k].name[size] != '\0')
             continue;
         r->kind = &kinds[k];
-        strike(r, 0, strtoul(colon + 1, NULL, 10));
+        if (which[size] == '\0') {
+            strike_all(r, every);
+            continue;
+        }
+        strike(r, 0, strtoul(which + size + 1, NULL, 10));
         tap_result(&r->tap, atomic_load(&r->shared->failed) == 0, which);
     }
 }
@@ -225,7 +229,7 @@ int main(int argc, char **argv)
     assert(r.shared != MAP_FAILED);
     mail_make(&r.mail, SEED);
     if (fault != NULL)
-        one_fault(&r, fault);
+        chosen(&r, fault, every);
     for (size_t k = 0; fault == NULL && k < KINDS; k++) {
         r.kind = &kinds[k];
         strike_all(&r, every);
