@@ -52,6 +52,7 @@ POP3D   := $(wildcard tests/pop3d/*.c)
 SUPPORT := $(wildcard tests/support/*.c)
 UNIT    := $(wildcard tests/unit/test_*.c)
 HELPERS := $(wildcard tests/helpers/*.c)
+PRELOAD := $(wildcard tests/preload/*.c)
 BENCHES := $(wildcard bench/*.c)
 CRASH   := $(wildcard tests/crash/*.c)
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
@@ -65,6 +66,7 @@ LIBS      := $(BUILD)/libdaemon.a $(BUILD)/libworkers.a $(BUILD)/libarchive.a
 UNIT_BINS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT))
 CRASH_MAINS := $(filter tests/crash/crash_%.c,$(CRASH))
 CRASH_BINS := $(patsubst tests/crash/%.c,$(BUILD)/tests/%,$(CRASH_MAINS))
+PRELOADS  := $(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(PRELOAD))
 HELP_BINS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/%,$(HELPERS))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCHES))
 REPLAY_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZERS))
@@ -83,7 +85,8 @@ all: ## build mailcask and mailcaskd (installs nothing)
 
 programs: $(PROGRAMS)
 bench-programs: $(BENCH_BINS)
-test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS) $(HELP_BINS)
+test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS) $(HELP_BINS) \
+               $(PRELOADS)
 
 $(BUILD)/obj/%.o: %.c
 	$(say) CC $<
@@ -135,6 +138,12 @@ $(HELP_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/helpers/%.o $(LIBS)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+# Between a program and its libraries: never sanitized itself.
+$(PRELOADS): $(BUILD)/tests/%.so: tests/preload/%.c
+	$(say) SO $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 $(OPT) $(WARN) -fPIC -shared -pthread $(CPPFLAGS) $(CFLAGS) -o $@ $< -ldl
 
 $(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(say) LD $@

@@ -167,7 +167,9 @@ void command_line_help(FILE *out)
         "usage: mailcaskd --config FILE [--once [--account NAME]... | "
         "--check-config]\n\n"
         "Archives the mailboxes that FILE names, in the foreground, until SIGTERM.\n"
-        "SIGHUP: read FILE again; if it is wrong, the old one stays in force.\n\n"
+        "SIGHUP: read FILE again; if it is wrong, the old one stays in force. After the "
+        "archive has\n"
+        "failed (the disk is full or broken), try it again now.\n\n"
         "options:\n",
         out);
     for (int i = 0; i < OPTION_COUNT; i++) {

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#define PAUSE_FIRST_MS 30000 /* after the archive has failed; doubles to: */
+#define PAUSE_FIRST_MS 2000 /* after the archive has failed; doubles to: */
 #define PAUSE_MAX_MS 300000
 #define ROOM_LOOK_MS 1000 /* while the disk is full */
 /* After so long without a failure the first one again. */
@@ -87,13 +87,19 @@ static void say_end(struct service *v, const struct session_end *end)
                  text[0] != '\0' ? text : "works again");
 }
 
-/* archive_failed: what the sessions say of it is said once, not by each of them. */
+/* archive_failed: what the sessions say of it is said once, not by each of them; and they
+ * begin again as soon as the archive is open, which has a pause of its own. */
 static void take_ends(struct service *v, bool archive_failed)
 {
     struct session_end end;
     while (rounds_take(&v->rounds, &end)) {
+        bool by_archive = archive_failed && end.outcome.scope == SCOPE_PROCESS;
+        if (by_archive) {
+            end.outcome.retry = RETRY_NONE;
+            end.outcome.more = true;
+        }
         rounds_settle(&v->rounds, &end);
-        if (!archive_failed || end.outcome.scope != SCOPE_PROCESS)
+        if (!by_archive)
             say_end(v, &end);
     }
 }
@@ -125,19 +131,21 @@ static void reload(struct service *v)
         log_line(log, "mailcaskd: max-memory changes with the next start");
 }
 
-/* Wait, and do what signals ask for. */
-static void wait_for_events(struct service *v, uint64_t max_ms)
+/* Wait, and do what signals ask for. True if a reload was among it. */
+static bool wait_for_events(struct service *v, uint64_t max_ms)
 {
     struct signals *signals = v->how->signals;
     rounds_wait(&v->rounds, signals, v->control, max_ms);
-    if (signals->reload) {
+    bool asked = signals->reload;
+    if (asked) {
         signals->reload = false;
         reload(v);
     }
+    return asked;
 }
 
 /* The archive is closed: wait a while, longer each time; until there is room, if that is
- * what was missing. */
+ * what was missing; until somebody who has mended it asks for a reload. */
 static void wait_a_while(struct service *v)
 {
     if (v->pause_ms == 0 || clock_now_ms() - v->opened_ms > PAUSE_FORGOTTEN_MS)
@@ -150,9 +158,9 @@ static void wait_a_while(struct service *v)
         bool full = !rounds_room(&v->rounds);
         v->status.next_try_s =
             full ? 0 : (int64_t)time(NULL) + (int64_t)((until_ms - now_ms) / 1000);
-        wait_for_events(v, full ? ROOM_LOOK_MS : until_ms - now_ms);
+        bool asked = wait_for_events(v, full ? ROOM_LOOK_MS : until_ms - now_ms);
         take_ends(v, true); /* of passwords that were still being read */
-        if (full && rounds_room(&v->rounds))
+        if (asked || (full && rounds_room(&v->rounds)))
             return;
     }
 }
@@ -186,7 +194,7 @@ static void run(struct service *v)
     while (!v->how->signals->stop) {
         rounds_begin(&v->rounds);
         if (rounds_room(&v->rounds))
-            wait_for_events(v, ROUNDS_FOREVER);
+            (void)wait_for_events(v, ROUNDS_FOREVER);
         bool failed = rounds_failure(&v->rounds, problem) != 0;
         take_ends(v, failed);
         if (!failed)

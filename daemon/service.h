@@ -17,7 +17,8 @@ struct service_config {
 
 /* Archive mail by the configuration until signals->stop. signals->reload: read it again;
  * one that is wrong is refused whole. When the archive fails (no space), everything stops,
- * and the archive is opened again after a while, until that goes well. Returns the exit
+ * and the archive is opened again after a while, at once with signals->reload, until that
+ * goes well. Returns the exit
  * status: 0, or 4 if it could not start, or the last messages could not be written. */
 int service_run(const struct service_config *how);
 

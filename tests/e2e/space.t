@@ -50,6 +50,22 @@ kill $pid
 wait $pid; echo "status $?"
 cat "$1/../said"
 """
+CROSSED_SERVICE = """
+set -e
+mount -t tmpfs -o size=6m,mode=700 none "$1"
+"$2/mailcask" init "$1/archive" >/dev/null
+set +e
+"$2/mailcaskd" --config "$3" 2>"$1/../said" &
+pid=$!
+until grep -q "fetching stops" "$1/../said"; do sleep 0.1; done
+"$2/mailcask" --archive "$1/archive" accounts --json
+mount -o remount,size=64m "$1"
+until [ "$("$2/mailcask" --archive "$1/archive" list --account large 2>/dev/null | wc -l)" -eq $4 ]; do sleep 0.1; done
+kill $pid
+wait $pid; echo "status $?"
+"$2/mailcask" --archive "$1/archive" verify >&2; echo "status $?"
+cat "$1/../said"
+"""
 
 
 def disk(script, *options):
@@ -96,10 +112,25 @@ def the_service():
     ok(0 < text.find("going on") < text.find("messages archived"), "and nothing was fetched before") or diag(text)
 
 
+def crossed_in_service():
+    server, result = disk(CROSSED_SERVICE, "--throttle", "1500000")
+    text = result.out.decode()
+    is_(statuses(result), ["0", "0"], "a service whose disk fills up archives everything later") or diag(str(result))
+    kept = json.loads(text.splitlines()[0])["messages"]
+    ok(kept < COUNT, f"it stopped in between ({kept} messages)")
+    first = server.wait_log(r"^session ", 2)[0]
+    ok("end=client" in first and "QUIT" not in first, "that session left without QUIT") or diag(first)
+    served = server.served("large")
+    ok(len(server.log("retr")) <= COUNT + 2, "what was archived is not fetched again") or diag(served)
+    is_((len(re.findall("space is free", text)), len(re.findall("going on", text))), (1, 1),
+        "one line when it stops, one when it goes on") or diag(text)
+
+
 if run([*unshare, "true"]).status != 0:
     skip("a disk that is nearly full", "no mount namespace of our own")
 else:
     a_pass()
     crossed()
     the_service()
+    crossed_in_service()
 done()
