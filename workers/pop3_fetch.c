@@ -381,10 +381,14 @@ static void body_oversized(struct pop3 *p)
               number, p->body_limit);
 }
 
-static bool begins_like_a_reply(const struct pop3 *p)
+/* The status word that the body begins with, however it is cut; NULL if there is none. */
+static const char *status_word(const struct pop3 *p)
 {
-    return (p->body_size >= 3 && memcmp(p->body_head, "+OK", 3) == 0) ||
-           (p->body_size >= 4 && memcmp(p->body_head, "-ERR", 4) == 0);
+    if (p->body_size >= 3 && memcmp(p->body_head, "+OK", 3) == 0)
+        return "+OK";
+    if (p->body_size >= 4 && memcmp(p->body_head, "-ERR", 4) == 0)
+        return "-ERR";
+    return NULL;
 }
 
 /* Counts a slice. False: a surplus line was taken for the status line of this message,
@@ -399,7 +403,7 @@ static bool take_slice(struct pop3 *p, const char *slice, size_t size)
         memcpy(p->body_head + begun, slice, size < room ? size : room);
     p->body_size += size;
     p->stats.body_bytes += size;
-    return room == 0 || p->window <= 1 || !begins_like_a_reply(p);
+    return room == 0 || p->window <= 1 || status_word(p) == NULL;
 }
 
 size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size)
@@ -414,8 +418,8 @@ size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size)
         if (oversized)
             slice_size = (size_t)room;
         if (!take_slice(p, slice, slice_size)) {
-            pop3_desynchronised(p, p->body_head,
-                                strnlen(p->body_head, sizeof(p->body_head)));
+            const char *word = status_word(p);
+            pop3_desynchronised(p, word, strlen(word));
             break;
         }
         if (slice_size > 0)
