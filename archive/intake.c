@@ -387,17 +387,32 @@ int intake_flush(struct intake *in)
     return in->err != 0 ? in->err : (in->err = packer_flush(in->packer));
 }
 
+int intake_conclude(struct intake *in, struct session_meta *m, bool *out_quiet)
+{
+    in->concluded = true;
+    m->source = in->config.source;
+    *out_quiet = intake_flush(in) == 0 && intake_deletion_conclude(in, m);
+    return in->err;
+}
+
 int intake_session(struct intake *in, struct session_meta *m)
 {
-    int err = intake_flush(in);
-    if (err != 0)
-        return err;
-    m->source = in->config.source;
-    intake_deletion_conclude(in, m);
-    struct record *r = in->err == 0 ? intake_record(in, RECORD_SESSION) : NULL;
+    bool quiet = false;
+    int err = in->concluded ? in->err : intake_conclude(in, m, &quiet);
+    struct record *r = err == 0 ? intake_record(in, RECORD_SESSION) : NULL;
     if (r == NULL)
         return in->err;
     session_meta_encode(&r->meta, m);
+    return intake_emit(in, r);
+}
+
+int intake_run(struct intake *in, struct session_run_meta *m)
+{
+    struct record *r = in->err == 0 ? intake_record(in, RECORD_SESSION_RUN) : NULL;
+    if (r == NULL)
+        return in->err;
+    m->source = in->config.source;
+    session_run_meta_encode(&r->meta, m);
     return intake_emit(in, r);
 }
 

@@ -80,10 +80,15 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
 
 /* Close the open block. */
 int intake_flush(struct intake *in);
-/* The session's record, last, and before it what became of deletions, this session's and
- * earlier ones. source, flags (but for SESSION_DELETES), doubts, vanished, deleted,
- * unknown, highest and named of m are filled in. */
+/* Nothing more comes: journal what became of deletions, this session's and earlier ones.
+ * source, flags (but for SESSION_DELETES), doubts, vanished, deleted, unknown, highest and
+ * named of m are filled in; named is good as long as the intake. *out_quiet: nothing has
+ * changed since the last listing, as far as the archive can tell. */
+int intake_conclude(struct intake *in, struct session_meta *m, bool *out_quiet);
+/* Then the session's record, last (it concludes first where that was not done); or, for a
+ * run of quiet polls that has ended, its record. m->source is filled in. */
 int intake_session(struct intake *in, struct session_meta *m);
+int intake_run(struct intake *in, struct session_run_meta *m);
 
 /* Deletion (deletion.h). A session either fetches, and counts what may be deleted, or
  * deletes. In a delete session: intake_offer() for each line that is known; fetch again

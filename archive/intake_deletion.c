@@ -246,19 +246,23 @@ static void conclude_plan(struct intake *in, struct session_meta *m)
     }
 }
 
-void intake_deletion_conclude(struct intake *in, struct session_meta *m)
+bool intake_deletion_conclude(struct intake *in, struct session_meta *m)
 {
     struct maildrop_news news;
     if (in->err == 0)
         in->err = maildrop_error(in->maildrop);
     if (in->err != 0)
-        return;
+        return false;
     maildrop_conclude(in->maildrop, in->highest, m, &news);
     emit_outcomes(in, DELETION_RETURNED, &news.returned, (struct span){0});
     emit_outcomes(in, DELETION_ABSENT, &news.absent, (struct span){0});
     emit_outcomes(in, DELETION_CONFIRMED, &news.confirmed, (struct span){0});
+    bool quiet = news.returned.size + news.absent.size + news.confirmed.size == 0 &&
+                 in->plan.count == 0 && (m->flags & SESSION_NAMES) != 0 &&
+                 span_equal(m->named, maildrop_row(in->maildrop)->named);
     maildrop_news_free(&news);
     conclude_plan(in, m);
+    return quiet;
 }
 
 void intake_deletion_free(struct intake *in)

@@ -36,6 +36,7 @@ struct intake {
     bool scanning; /* false: the message has all the runs it may have */
     uint64_t highest;
     bool trusted;
+    bool concluded;
     struct maildrop *maildrop;
     struct damaged_part *damaged_parts;
     size_t damaged_parts_count;
@@ -74,8 +75,9 @@ void intake_deletion_judged(struct intake *in, const struct maildrop_line *line,
 void intake_deletion_listed(struct intake *in);
 /* Message n came again and is equal. */
 void intake_deletion_compared(struct intake *in, uint64_t n);
-/* Journal the outcomes, before the session's record. */
-void intake_deletion_conclude(struct intake *in, struct session_meta *m);
+/* Journal the outcomes, before the session's record. True if there were none, and the
+ * listing was as the one before. */
+bool intake_deletion_conclude(struct intake *in, struct session_meta *m);
 void intake_deletion_free(struct intake *in);
 
 #endif

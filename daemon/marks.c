@@ -105,6 +105,17 @@ void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks
     server->window_one |= pop3->window_one;
 }
 
+void marks_each_run(struct marks *m,
+                    int (*write)(void *arg, uint32_t account, const struct pool_run *run),
+                    void *arg)
+{
+    for (uint32_t i = 0; i < m->config->account_count; i++) {
+        struct pool_run *run = &m->accounts[i].run;
+        if (run->meta.polls > 0 && write(arg, i, run) == 0)
+            run->meta.polls = 0;
+    }
+}
+
 /* The file: a line for each server and account of which there is something to know, its
  * name last. */
 

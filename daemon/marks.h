@@ -30,6 +30,12 @@ void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out);
 /* From its last one. */
 void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks);
 
+/* Runs of quiet polls that are not on record yet: give each to write(), and if that returns
+ * 0 count it as written. */
+void marks_each_run(struct marks *m,
+                    int (*write)(void *arg, uint32_t account, const struct pool_run *run),
+                    void *arg);
+
 /* Whether something was put that marks_save() has not written. */
 bool marks_changed(const struct marks *m);
 

@@ -168,12 +168,24 @@ int rounds_failure(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
     return err;
 }
 
+/* A session under way writes its account's run itself, or goes on with it. */
+static int write_run(void *arg, uint32_t account, const struct pool_run *run)
+{
+    const struct rounds *r = arg;
+    uint64_t due_ms = 0;
+    uint32_t failures = 0;
+    if (scheduler_status(r->scheduler, account, &due_ms, &failures) == SCHEDULER_RUNNING)
+        return -EBUSY;
+    return sessions_write_run(r->sessions, run);
+}
+
 int rounds_close(struct rounds *r)
 {
     char problem[ARCHIVE_PROBLEM_SIZE];
     if (r->archive == NULL)
         return 0;
     bool told = sessions_failure(r->sessions) != 0;
+    marks_each_run(r->marks, write_run, r);
     int failure = sessions_close(r->sessions);
     save_marks(r, true);
     int err = archive_close(r->archive);

@@ -420,6 +420,11 @@ void sessions_renumber(struct sessions *s, const struct config *config)
     }
 }
 
+int sessions_write_run(struct sessions *s, const struct pool_run *run)
+{
+    return s->pool != NULL ? pool_write_run(s->pool, run) : ERR_STOPPED;
+}
+
 int sessions_failure(const struct sessions *s)
 {
     char text[POOL_TEXT_SIZE]; /* for people; archive_problem() says more */

@@ -74,6 +74,9 @@ uint32_t sessions_count(const struct sessions *s);
  * configuration, or to nobody. */
 void sessions_renumber(struct sessions *s, const struct config *config);
 
+/* pool_write_run(), unless the pool is closed: ERR_STOPPED. */
+int sessions_write_run(struct sessions *s, const struct pool_run *run);
+
 /* pool_progress() of all pools so far together; what is of a moment, of the one that is
  * open. */
 void sessions_progress(const struct sessions *s, struct pool_progress *out);

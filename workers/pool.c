@@ -139,6 +139,31 @@ int pool_submit(struct pool *pool, const struct pool_job *job)
     return err;
 }
 
+static void run_written(void *arg)
+{
+    free(arg);
+}
+
+int pool_write_run(struct pool *pool, const struct pool_run *run)
+{
+    struct writer_item *item = calloc(1, sizeof(*item));
+    struct record *r = record_create(RECORD_SESSION_RUN, run->account, run->meta.last_us);
+    int err = item == NULL || r == NULL ? -ENOMEM : 0;
+    if (err == 0) {
+        session_run_meta_encode(&r->meta, &run->meta);
+        err = record_prepare(r, NULL);
+    }
+    if (err != 0) {
+        record_destroy(r);
+        free(item);
+        return err;
+    }
+    *item = (struct writer_item){
+        .kind = WRITER_RECORD, .record = r, .done = run_written, .arg = item};
+    writer_submit(pool->shared.writer, item);
+    return 0;
+}
+
 void pool_stop(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -152,6 +177,8 @@ void pool_stop(struct pool *pool)
         worker_stop(pool->workers[i]);
     for (unsigned i = 0; i < pool->count; i++)
         worker_join(pool->workers[i]);
+    if (pool->shared.writer != NULL)
+        writer_wait(pool->shared.writer); /* for runs, which no session waits for */
 }
 
 void pool_destroy(struct pool *pool)

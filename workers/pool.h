@@ -23,6 +23,17 @@
 
 struct pool;
 
+/* Polls of a maildrop that found nothing new, behind one that is on record and listed the
+ * same: they are written down together (POOL_RUN_US), not each. Zeroed: there is none. */
+struct pool_run {
+    bool begun;                   /* a session with this listing is on record */
+    uint32_t account;             /* its number in the archive */
+    struct session_run_meta meta; /* polls: of those not on record, perhaps none */
+};
+
+/* At least so often. */
+#define POOL_RUN_US ((int64_t)3600 * 1000000)
+
 /* What one session with a maildrop learns for the next. Zeroed: nothing. */
 struct pool_marks {
     struct pop3_memory pop3; /* no_capa and window_one are the server's, the rest the
@@ -31,6 +42,7 @@ struct pool_marks {
      * POOL_TROUBLE_MAX it is quarantined. 0: none. */
     uint64_t trouble; /* checksum of its UIDL and listed size */
     unsigned trouble_count;
+    struct pool_run run;
     /* Of several addresses of the host the one to begin with (Q57), as a checksum: where
      * the mailbox was listed last, or the one behind that which failed. 0: any. */
     uint64_t address;
@@ -119,6 +131,10 @@ int pool_create(const struct pool_config *config, struct pool **out_pool);
  * (CR or LF in a credential), -ENOMEM, -EAGAIN (all workers are full), ERR_STOPPED: then it
  * is not called. */
 int pool_submit(struct pool *pool, const struct pool_job *job);
+
+/* From any thread, before pool_stop(): write down the polls of a run. They are durable
+ * when pool_stop() has returned, unless the writer failed. 0 or -ENOMEM. */
+int pool_write_run(struct pool *pool, const struct pool_run *run);
 
 /* End every session: nothing further is fetched, messages that are whole are flushed and
  * committed, connections dropped without QUIT. All results have been delivered and all

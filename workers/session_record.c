@@ -123,10 +123,53 @@ static uint64_t deletable(const struct session *s)
     return known + s->counts.fetched + s->counts.deduplicated + s->counts.healed;
 }
 
+/* A poll that found what the one on record has found. */
+static bool is_quiet(const struct session *s, const struct session_meta *m)
+{
+    const struct pool_run *run = &s->marks.run;
+    return run->begun && run->account == s->account_number &&
+           run->meta.source == s->source && m->state == SESSION_COMPLETE &&
+           s->kind == POOL_FETCH && m->fetched + m->deduplicated + m->healed == 0 &&
+           memcmp(run->meta.digest, m->digest, sizeof(m->digest)) == 0;
+}
+
+/* The polls of the run, if there are any, are on record from now on. */
+static int write_run(struct session *s)
+{
+    struct pool_run *run = &s->marks.run;
+    struct session_run_meta meta = run->meta;
+    if (meta.polls == 0)
+        return 0;
+    run->meta.polls = 0;
+    return run->account == s->account_number ? intake_run(s->intake, &meta) : 0;
+}
+
+static int count_quiet(struct session *s, const struct session_meta *m)
+{
+    struct session_run_meta *run = &s->marks.run.meta;
+    if (run->polls++ == 0)
+        run->first_us = m->ended_us;
+    run->last_us = m->ended_us;
+    return run->last_us - run->first_us >= POOL_RUN_US ? write_run(s) : 0;
+}
+
+static int write_session(struct session *s, struct session_meta *m)
+{
+    int err = write_run(s);
+    struct pool_run *run = &s->marks.run;
+    *run = (struct pool_run){.begun = m->state == SESSION_COMPLETE && m->trusted != 0,
+                             .account = s->account_number};
+    run->meta = (struct session_run_meta){
+        .source = s->source, .listed = m->listed, .listed_bytes = m->listed_bytes};
+    memcpy(run->meta.digest, m->digest, sizeof(m->digest));
+    return err != 0 ? err : intake_session(s->intake, m);
+}
+
 void session_write_record(struct session *s)
 {
     char text[OUTCOME_TEXT_SIZE];
     struct session_meta m;
+    bool quiet = false;
     if (s->intake == NULL || s->storage_err != 0 || s->intake_err != 0)
         return;
     session_delete_settle(s);
@@ -134,7 +177,10 @@ void session_write_record(struct session *s)
     s->renumbered = (intake_flags(s->intake) & SESSION_RENUMBERED) != 0;
     fill_in(s, &m);
     m.text = span_text(words(s, text));
-    s->intake_err = intake_session(s->intake, &m);
+    s->intake_err = intake_conclude(s->intake, &m, &quiet);
+    if (s->intake_err == 0)
+        s->intake_err =
+            quiet && is_quiet(s, &m) ? count_quiet(s, &m) : write_session(s, &m);
 }
 
 /* The archive's side ends before the result is told: the account may be next at once. */

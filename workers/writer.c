@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -267,6 +268,24 @@ void writer_submit(struct writer *w, struct writer_item *item)
     STAILQ_INSERT_TAIL(&w->queue, item, link);
     pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->mutex);
+}
+
+static void post(void *arg)
+{
+    sem_t *done = arg;
+    (void)sem_post(done);
+}
+
+void writer_wait(struct writer *w)
+{
+    sem_t done;
+    (void)sem_init(&done, 0, 0);
+    struct writer_item barrier = {
+        .kind = WRITER_BARRIER, .urgent = true, .done = post, .arg = &done};
+    writer_submit(w, &barrier);
+    while (sem_wait(&done) != 0) /* EINTR */
+        continue;
+    (void)sem_destroy(&done);
 }
 
 int writer_failure(const struct writer *w)

@@ -59,6 +59,9 @@ void writer_destroy(struct writer *w);
 /* From any thread. Never blocks on the disk, never refuses. */
 void writer_submit(struct writer *w, struct writer_item *item);
 
+/* From any thread but the writer's: returns once all that was submitted before is done. */
+void writer_wait(struct writer *w);
+
 /* From any thread. The failure after which nothing is written any more; 0: none. */
 int writer_failure(const struct writer *w);
 uint64_t writer_commits(const struct writer *w);

@@ -28,6 +28,7 @@ struct result {
     uint64_t deletable;
     struct session_meta session;
     unsigned planned, compared;
+    bool quiet;
 };
 
 static int store_record(void *arg, struct record *r)
@@ -56,6 +57,7 @@ static void close_intake(struct fixture *f, struct intake *in, struct result *r)
 {
     assert_int_equal(intake_flush(in), 0);
     assert_int_equal(store_commit(f->archive), 0);
+    assert_int_equal(intake_conclude(in, &r->session, &r->quiet), 0);
     assert_int_equal(intake_session(in, &r->session), 0);
     r->session.named = (struct span){0};
     assert_int_equal(store_commit(f->archive), 0);
@@ -348,6 +350,21 @@ static void another_size_is_another_message(void **state)
     fixture_teardown(&f);
 }
 
+static void a_poll_is_quiet_if_nothing_at_all_has_changed(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    assert_false(fetch(&f, three, 3).quiet);
+    assert_true(fetch(&f, three, 3).quiet);
+    assert_false(fetch_some(&f, three, 3, false, LINES_MAX).quiet);
+    assert_false(delete_some(&f, three, 3, 1, DELETION_ACCEPTED).quiet);
+    assert_false(fetch(&f, three + 1, 2).quiet); /* absent */
+    assert_false(fetch(&f, three + 1, 2).quiet); /* confirmed */
+    assert_true(fetch(&f, three + 1, 2).quiet);
+    fixture_teardown(&f);
+}
+
 static void an_untrusted_listing_deletes_nothing(void **state)
 {
     struct fixture f;
@@ -523,6 +540,7 @@ int main(void)
         cmocka_unit_test(an_ambiguous_uidl_is_not_deleted),
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown),
         cmocka_unit_test(another_size_is_another_message),
+        cmocka_unit_test(a_poll_is_quiet_if_nothing_at_all_has_changed),
         cmocka_unit_test(an_untrusted_listing_deletes_nothing),
         cmocka_unit_test(new_uidls_for_old_messages_store_nothing_twice),
         cmocka_unit_test(a_passing_empty_listing_changes_nothing),
