@@ -272,9 +272,9 @@ static void put(struct buffer *out, const char *text)
     buffer_put(out, text, strlen(text));
 }
 
-static void put_field(struct buffer *out, const char *name, char mark, const char *value)
+static void put_field(struct buffer *out, const char *field, char mark, const char *value)
 {
-    put(out, name);
+    put(out, field);
     buffer_put_u8(out, (uint8_t)mark);
     put(out, value);
     buffer_put_u8(out, '\n');
