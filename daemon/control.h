@@ -1,5 +1,5 @@
 /* The control socket: who connects, and asks, and is answered, without ever holding up the
- * service. Not what is answered: see status.h. The socket's protocol is in
+ * service. Not what is answered: see requests.h. The socket's protocol is in
  * control_protocol.h. One thread, which polls control_fds() and calls control_serve().
  *
  * At most CONTROL_CLIENTS_MAX at once, the others wait to be let in. A client that neither

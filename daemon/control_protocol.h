@@ -7,6 +7,8 @@
  *
  *   status    object `service`, then a `server` for each server, then an `account` for each
  *             account, both by name. Not all of one moment: the service goes on meanwhile.
+ *   poll NAME the turn of this account comes now, suspended or not. Objects `service` and
+ *             `account`, as of then.
  *
  * An answer is a series of objects: a line with its kind, a line for each field, an empty
  * line. A field is a name of [a-z_]+, a mark for its type, and its value:
@@ -16,8 +18,9 @@
  *   NAME@TIME     seconds since 1970 UTC; empty: never, or not known
  *
  * Who reads skips the kinds and fields it does not know. A request that is refused is
- * answered by an object `error` with a field `text`. The last line is "end"; without it
- * the answer broke off. */
+ * answered by an object `error` with a `text`, one sentence, and its `cause`: "unknown"
+ * (the request), "not-found" (what it is about) or "refused". The last line is "end";
+ * without it the answer broke off. */
 #ifndef MAILCASK_DAEMON_CONTROL_PROTOCOL_H
 #define MAILCASK_DAEMON_CONTROL_PROTOCOL_H
 

@@ -5,8 +5,8 @@
 #include "daemon/config_keys.h"
 #include "daemon/exits.h"
 #include "daemon/progress.h"
+#include "daemon/requests.h"
 #include "daemon/rounds.h"
-#include "daemon/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -240,8 +240,8 @@ int once_run(const struct once_config *how)
         err = o.accounts == NULL ? -ENOMEM : 0;
     }
     if (err == 0)
-        err =
-            control_create(how->config->archive_path, status_answer, &o.status, &o.control);
+        err = control_create(how->config->archive_path, requests_answer, &o.status,
+                             &o.control);
     if (err == 0)
         err = rounds_create(&o.rounds, how->config, o.selected, SCHEDULER_ONCE,
                             how->backend, how->log);

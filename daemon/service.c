@@ -5,8 +5,8 @@
 #include "daemon/clock.h"
 #include "daemon/exits.h"
 #include "daemon/progress.h"
+#include "daemon/requests.h"
 #include "daemon/rounds.h"
-#include "daemon/status.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -235,7 +235,7 @@ static int set_up(struct service *v)
                                 .began_s = (int64_t)time(NULL),
                                 .problem = v->problem};
     int err =
-        control_create(how->config->archive_path, status_answer, &v->status, &v->control);
+        control_create(how->config->archive_path, requests_answer, &v->status, &v->control);
     if (err == 0)
         err = rounds_create(&v->rounds, how->config, NULL, SCHEDULER_SERVICE, how->backend,
                             how->log);

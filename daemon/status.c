@@ -52,7 +52,7 @@ static void put_work(struct buffer *out, const struct rounds *r)
     control_number(out, "memory_limit_bytes", r->config->max_memory_bytes);
 }
 
-static void put_service(struct buffer *out, const struct status *s)
+void status_put_service(struct buffer *out, const struct status *s)
 {
     const struct rounds *r = s->rounds;
     bool closed = r->archive == NULL;
@@ -141,6 +141,12 @@ static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
     control_object_end(out);
 }
 
+void status_put_account(struct buffer *out, const struct status *s, uint32_t account)
+{
+    const struct now now = look_at_clocks();
+    put_account(out, s->rounds, account, &now);
+}
+
 static const char *server_name(const struct config *config, size_t i)
 {
     return config->servers[i].name;
@@ -189,17 +195,6 @@ static bool put_list(struct buffer *out, const struct rounds *r,
     return i == count;
 }
 
-static bool refuse(struct buffer *out, const char *line)
-{
-    char text[128];
-    (void)snprintf(text, sizeof(text), "this service (%s) cannot do '%.40s'",
-                   MAILCASK_VERSION, line);
-    control_object(out, "error");
-    control_text(out, "text", text);
-    control_object_end(out);
-    return true;
-}
-
 void status_listen(const struct status *s, struct control *control, struct log *log)
 {
     int err = control_listen(control);
@@ -210,13 +205,11 @@ void status_listen(const struct status *s, struct control *control, struct log *
                  s->rounds->config->archive_path, error_text(err));
 }
 
-bool status_answer(void *arg, struct control_request *request, struct buffer *out)
+bool status_answer(const struct status *s, struct control_request *request,
+                   struct buffer *out)
 {
-    const struct status *s = arg;
-    if (strcmp(request->line, "status") != 0)
-        return refuse(out, request->line);
     if (request->step == STEP_SERVICE)
-        put_service(out, s);
+        status_put_service(out, s);
     else if (!put_list(out, s->rounds, request))
         return false;
     request->after[0] = '\0';

@@ -13,9 +13,10 @@
  * error, a sentence, and error_since@.
  *
  * account: account, server; state: "waiting" for due@, "ready" and waiting for its server,
- * "parked" while another account uses its mailbox, "running", "suspended" until a reload
- * or a restart, "finished" with --once; failures in a row; last_complete@, the end of the
- * last poll that left nothing unarchived, and how many messages the server listed then;
+ * "parked" while another account uses its mailbox, "running", "suspended" until a reload,
+ * a restart or `poll`, "finished" with --once; failures in a row; last_complete@, the end
+ * of the last poll that left nothing unarchived, and how many messages the server listed
+ * then;
  * error, a sentence, and error_since@. */
 #ifndef MAILCASK_DAEMON_STATUS_H
 #define MAILCASK_DAEMON_STATUS_H
@@ -38,8 +39,13 @@ struct status {
     int64_t problem_since_s, next_try_s;
 };
 
-/* A control_answer. arg: a struct status. */
-bool status_answer(void *arg, struct control_request *request, struct buffer *out);
+/* The answer to `status`, as a control_answer. */
+bool status_answer(const struct status *s, struct control_request *request,
+                   struct buffer *out);
+
+/* One object of it. account: index in the configuration. */
+void status_put_service(struct buffer *out, const struct status *s);
+void status_put_account(struct buffer *out, const struct status *s, uint32_t account);
 
 /* control_listen(); that it cannot is logged, and keeps no service from running. */
 void status_listen(const struct status *s, struct control *control, struct log *log);

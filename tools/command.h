@@ -34,5 +34,6 @@ extern const struct command command_ledger;
 extern const struct command command_quarantine;
 extern const struct command command_stats;
 extern const struct command command_status;
+extern const struct command command_poll;
 
 #endif

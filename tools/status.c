@@ -1,14 +1,8 @@
-#include "archive/archive.h"
-#include "archive/error.h"
+#include "tools/ask.h"
 #include "tools/command.h"
 #include "tools/control_client.h"
-#include "tools/open.h"
-#include "tools/say.h"
 #include "tools/status_text.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FIELD_NAME_MAX 64
@@ -59,71 +53,16 @@ static void print_json(struct output *out, struct span answer)
     json_end(&j);
 }
 
-/* Nobody listens. It may be that there is no archive. */
-static int say_no_service(const struct options *o, const char *path)
-{
-    uid_t owner;
-    pid_t pid = 0;
-    const char *config = o->values[OPTION_CONFIG];
-    if (archive_owner(path, &owner) != 0)
-        return say_open_failed(o, path, ERR_FORMAT);
-    if (archive_lock_holder(path, &pid) == 0 && pid > 0)
-        say("process %" PRIdMAX " has %s and does not answer: a service that is starting "
-            "or stopping, or a command that writes; try again in a while",
-            (intmax_t)pid, path);
-    else
-        say("no service runs on %s; start it with: mailcaskd --config %s", path,
-            config != NULL ? config : "FILE");
-    return EXIT_CANNOT;
-}
-
-static int say_no_answer(const struct options *o, const char *path, int err)
-{
-    switch (err) {
-    case -ENOENT:
-    case -ECONNREFUSED:
-        return say_no_service(o, path);
-    case -EACCES:
-        return say_open_failed(o, path, err);
-    case -EAGAIN:
-        say("the service on %s does not answer; its log may say why", path);
-        return EXIT_CANNOT;
-    case ERR_CLOSED:
-        say("the service on %s ended before its answer was whole; try again", path);
-        return EXIT_CANNOT;
-    default:
-        say("asking the service on %s: %s", path, error_text(err));
-        return EXIT_CANNOT;
-    }
-}
-
-/* The answer may be that the service is too old to know the question. */
-static int check_answer(struct span answer)
-{
-    struct answer_object o;
-    if (!answer_next(&answer, &o) || answer_is(&o, "service"))
-        return EXIT_DONE;
-    struct span text = answer_text(&o, "text");
-    say("%.*s", (int)text.size, (const char *)text.data);
-    return EXIT_CANNOT;
-}
-
 static int run_status(const struct options *o, struct output *out)
 {
-    char *path = NULL;
     struct buffer answer = {0};
-    int status = find_archive(o, &path);
-    if (status != EXIT_DONE)
-        return status;
-    int err = control_ask(path, "status", &answer);
+    int status = ask_service(o, "status", &answer);
     struct span text = span_of(answer.data, answer.size);
-    status = err != 0 ? say_no_answer(o, path, err) : check_answer(text);
     if (status == EXIT_DONE && option_given(o, OPTION_JSON))
         print_json(out, text);
     else if (status == EXIT_DONE)
         status_text(out, text, option_given(o, OPTION_ALL));
     buffer_free(&answer);
-    free(path);
     return status;
 }
 
@@ -160,7 +99,8 @@ const struct command command_status = {
         "for its server,\n"
         "            \"parked\" while another account uses its mailbox, \"running\", "
         "\"suspended\" until a\n"
-        "            reload, \"finished\" with --once), due, failures (in a row), "
+        "            reload or a poll, \"finished\" with --once), due, failures (in a "
+        "row), "
         "last_complete, listed\n"
         "            (messages on the server then), error, error_since",
     .statuses =

@@ -126,6 +126,31 @@ def restarted(cask, socket_file):
     service.stop()
 
 
+def polled_on_request():
+    cask = Mailcask()
+    secret = cask.folder / "secret"
+    secret.write_text("wrong\n")
+    secret.chmod(0o600)
+    cask.add_server("s", server.port, server.ca, poll="1s")
+    cask.add_account("a", "s")
+    cask.accounts["a"].pop("password")
+    cask.accounts["a"]["password-file"] = secret
+    cask.init()
+    is_(cask.tool("poll", "--account", "a").status, 4, "poll without a service: exit 4")
+    service = cask.start()
+    until(cask, lambda o: o["accounts"][0]["state"] == "suspended", "the refusal")
+    secret.write_text(PASSWORD + "\n")
+    result = cask.tool("poll", "--account", "a")
+    is_((result.status, result.out), (0, b"a: polled now, or as soon as its server has room\n"), "a suspended account is asked for")
+    until(cask, lambda o: o["accounts"][0]["last_complete"], "the poll")
+    ok(True, "and fetched, with its new password")
+    result = cask.tool("poll", "--account", "b")
+    is_((result.status, result.err), (1, b"mailcask: there is no account b in the service's configuration\n"), "one that is not there")
+    is_(cask.tool("poll").status, 2, "which one?")
+    is_(cask.tool("poll", "--account", "x" * 2000).status, 2, "no name is so long")
+    service.stop()
+
+
 def long_path():
     deep = temp_folder()
     for i in range(5):
@@ -238,6 +263,7 @@ def disk_full():
 
 no_service()
 what_is_wrong()
+polled_on_request()
 long_path()
 a_single_pass()
 disk_full()

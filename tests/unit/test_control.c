@@ -22,6 +22,7 @@
 #define START_MS 1000
 #define NOBODY 65534
 #define WAIT_MS 2000
+#define TEST_SECONDS_MAX 60
 
 struct world {
     char folder[PATH_SIZE];
@@ -476,6 +477,7 @@ int main(void)
         cmocka_unit_test(an_answer_has_no_line_of_its_contents),
         cmocka_unit_test(what_is_no_answer_is_read_as_nothing),
     };
+    (void)alarm(TEST_SECONDS_MAX); /* who waits for what never comes */
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-#include "daemon/status.h"
+#include "daemon/requests.h"
 
+#include "daemon/clock.h"
 #include "tests/support/config_files.h"
 #include "tools/control_client.h"
 
@@ -76,7 +77,7 @@ static void end(struct world *w)
 static bool take_piece(struct world *w, struct control_request *request)
 {
     struct buffer piece = {0};
-    bool last = status_answer(&w->status, request, &piece);
+    bool last = requests_answer(&w->status, request, &piece);
     assert_false(piece.failed);
     assert_in_range(piece.size, 1, CONTROL_PIECE_SIZE + 8192);
     buffer_put(&w->out, piece.data, piece.size);
@@ -234,11 +235,37 @@ static void a_reload_within_an_answer_loses_and_repeats_none(void **state)
     end(&w);
 }
 
+static void a_suspended_account_is_polled_on_request(void **state)
+{
+    struct world w;
+    begin(&w, many(*state, 2, 1));
+    struct rounds *r = &w.rounds;
+    struct outcome denied = {.scope = SCOPE_ACCOUNT, .retry = RETRY_NEVER};
+    uint64_t now_ms = clock_now_ms();
+    uint32_t account;
+    while (scheduler_next(r->scheduler, now_ms + (uint64_t)3600 * 1000, &account))
+        scheduler_done(r->scheduler, account, &denied, now_ms);
+    assert_false(scheduler_next(r->scheduler, now_ms + 1000, &account));
+    struct answer_object o = find(ask(&w, "poll a00002"), "account", "a00002");
+    assert_text(&o, "state", "waiting");
+    assert_true(scheduler_next(r->scheduler, now_ms + 1000, &account));
+    assert_string_equal(r->config->accounts[account].name, "a00002");
+    assert_false(scheduler_next(r->scheduler, now_ms + 1000, &account));
+    (void)find(ask(&w, "poll a00002"), "service", NULL);
+    o = find(ask(&w, "poll nobody"), "error", NULL);
+    assert_text(&o, "cause", "not-found");
+    w.status.once = true;
+    o = find(ask(&w, "poll a00002"), "error", NULL);
+    assert_text(&o, "cause", "refused");
+    end(&w);
+}
+
 static void what_is_not_known_is_refused(void **state)
 {
     struct world w;
     begin(&w, many(*state, 1, 1));
     struct answer_object o = find(ask(&w, "dance with\x1b me"), "error", NULL);
+    assert_text(&o, "cause", "unknown");
     assert_true(memmem(answer_text(&o, "text").data, answer_text(&o, "text").size,
                        "dance with\\x1b me", 16) != NULL);
     end(&w);
@@ -251,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_server_that_fails_is_told),
         cmocka_unit_test(an_account_is_told),
         cmocka_unit_test(a_reload_within_an_answer_loses_and_repeats_none),
+        cmocka_unit_test(a_suspended_account_is_polled_on_request),
         cmocka_unit_test(what_is_not_known_is_refused),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
