@@ -5,6 +5,7 @@
 #include "daemon/config_draft.h"
 #include "daemon/config_keys.h"
 #include "daemon/config_value.h"
+#include "daemon/providers.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -273,6 +274,15 @@ static int build_password(struct config_reader *r, const struct config_draft *dr
     return err == 0 && account->password == NULL ? config_reader_no_memory(r) : err;
 }
 
+static uint64_t build_daily_bytes(const struct config_draft *draft,
+                                  const struct config_draft *server, const char *host)
+{
+    struct setting setting = find_setting(KEY_DAILY_BYTES, draft, server);
+    if (setting.text == NULL)
+        return provider_daily_bytes(host);
+    return value_of(KEY_DAILY_BYTES, &setting).number;
+}
+
 static int build_account(struct config_reader *r, const struct config *config,
                          const struct config_draft *draft, struct config_account *account)
 {
@@ -286,6 +296,7 @@ static int build_account(struct config_reader *r, const struct config *config,
     account->line = draft->line;
     account->server = &config->servers[server - r->servers.items];
     account->poll_ms = own_value(KEY_POLL, draft, server).number;
+    account->daily_bytes = build_daily_bytes(draft, server, account->server->host);
     struct config_value deletion = own_value(KEY_DELETE, draft, server);
     account->delete_rule = deletion.rule;
     account->delete_after_ms = deletion.number;

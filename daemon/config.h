@@ -57,6 +57,7 @@ struct config_account {
     enum config_password password_kind;
     const char *password; /* the path, the command or the password itself */
     uint64_t poll_ms;
+    uint64_t daily_bytes; /* that may be fetched within 24 hours; 0: no limit */
     enum config_delete delete_rule;
     uint64_t delete_after_ms; /* CONFIG_DELETE_AFTER only */
     const char *file;         /* where its section or row stands */

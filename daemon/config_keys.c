@@ -73,6 +73,11 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_POLL] = {"poll", ANY_ACCOUNT, TYPE_DURATION, "15m", 1 * SECOND_MS, 30 * DAY_MS,
                   "a duration from 1s to 30d, such as 30s, 15m, 1h, 1d",
                   "The time from one session of the account to the next."},
+    [KEY_DAILY_BYTES] =
+        {"daily-bytes", ANY_ACCOUNT, TYPE_SIZE, "", 0, 1024 * GIB,
+         "a size up to 1024G, such as 1200M; 0 for no limit",
+         "What may be fetched of the mailbox within 24 hours; without it what the provider "
+         "is known to allow."},
     [KEY_DELETE] =
         {"delete", ANY_ACCOUNT, TYPE_DELETE, "never", 1 * SECOND_MS, 3650 * DAY_MS,
          "never, archived, or 'after' and a duration up to 3650d, such as after 30d",

@@ -26,6 +26,7 @@ enum config_key_id {
     KEY_PASSWORD_COMMAND,
     KEY_PASSWORD,
     KEY_POLL,
+    KEY_DAILY_BYTES,
     KEY_DELETE,
     KEY_COUNT
 };

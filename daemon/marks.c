@@ -23,6 +23,7 @@ struct marks {
     const struct config *config;
     struct server_marks *servers;
     struct pool_marks *accounts; /* the server's part of it is in struct server_marks */
+    struct day_bytes *days;      /* of the accounts */
     bool changed;
 };
 
@@ -41,7 +42,8 @@ int marks_new(const struct config *config, struct marks **out)
     /* One more than needed: calloc(0) may be NULL. */
     m->servers = calloc(config->server_count + 1, sizeof(*m->servers));
     m->accounts = calloc(config->account_count + 1, sizeof(*m->accounts));
-    if (m->servers == NULL || m->accounts == NULL) {
+    m->days = calloc(config->account_count + 1, sizeof(*m->days));
+    if (m->servers == NULL || m->accounts == NULL || m->days == NULL) {
         marks_free(m);
         return -ENOMEM;
     }
@@ -55,6 +57,7 @@ void marks_free(struct marks *m)
         return;
     free(m->servers);
     free(m->accounts);
+    free(m->days);
     free(m);
 }
 
@@ -70,8 +73,10 @@ void marks_adopt(struct marks *m, const struct marks *old)
     for (size_t i = 0; i < now->account_count; i++) {
         const struct config_account *account =
             config_find_account(before, now->accounts[i].name);
-        if (account != NULL && config_same_mailbox(account, &now->accounts[i]))
-            m->accounts[i] = old->accounts[account - before->accounts];
+        if (account == NULL || !config_same_mailbox(account, &now->accounts[i]))
+            continue;
+        m->accounts[i] = old->accounts[account - before->accounts];
+        m->days[i] = old->days[account - before->accounts];
     }
     m->changed = old->changed;
 }
@@ -114,6 +119,19 @@ void marks_each_run(struct marks *m,
         if (run->meta.polls > 0 && write(arg, i, run) == 0)
             run->meta.polls = 0;
     }
+}
+
+void marks_spend(struct marks *m, uint32_t account, int64_t now_s, uint64_t bytes)
+{
+    if (bytes == 0 || m->config->accounts[account].daily_bytes == 0)
+        return;
+    day_bytes_spend(&m->days[account], now_s, bytes);
+    m->changed = true;
+}
+
+const struct day_bytes *marks_day(const struct marks *m, uint32_t account)
+{
+    return &m->days[account];
 }
 
 /* The file: a line for each server and account of which there is something to know, its
@@ -169,6 +187,20 @@ static void put_account(struct buffer *out, const struct config_account *account
     put_line(out, line);
 }
 
+static void put_day(struct buffer *out, const struct config_account *account,
+                    const struct day_bytes *day, int64_t now_s)
+{
+    char line[FILE_LINE_SIZE];
+    if (account->daily_bytes == 0 || day_bytes_left(day, now_s, UINT64_MAX) == UINT64_MAX)
+        return;
+    (void)snprintf(line, sizeof(line),
+                   "day %016" PRIx64 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32
+                   " %" PRIu32 " %" PRIu32 " %s\n",
+                   identity(account->server, account->user), day->quarter, day->kib[0],
+                   day->kib[1], day->kib[2], day->kib[3], day->kib[4], account->name);
+    put_line(out, line);
+}
+
 int marks_save(struct marks *m, const char *path, int64_t now_s)
 {
     struct buffer out = {0};
@@ -183,6 +215,8 @@ int marks_save(struct marks *m, const char *path, int64_t now_s)
     }
     for (size_t i = 0; i < m->config->account_count; i++)
         put_account(&out, &m->config->accounts[i], &m->accounts[i]);
+    for (size_t i = 0; i < m->config->account_count; i++)
+        put_day(&out, &m->config->accounts[i], &m->days[i], now_s);
     int err =
         out.failed ? -ENOMEM : file_replace(&system_files, path, out.data, out.size, 0600);
     buffer_free(&out);
@@ -224,6 +258,22 @@ static void take_account(struct marks *m, const char *line)
         m->accounts[account - m->config->accounts] = marks;
 }
 
+static void take_day(struct marks *m, const char *line)
+{
+    struct day_bytes day = {0};
+    uint64_t id = 0;
+    int name = 0;
+    if (sscanf(line,
+               "day %" SCNx64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32
+               " %" SCNu32 " %n",
+               &id, &day.quarter, &day.kib[0], &day.kib[1], &day.kib[2], &day.kib[3],
+               &day.kib[4], &name) != 7)
+        return;
+    const struct config_account *account = config_find_account(m->config, line + name);
+    if (account != NULL && identity(account->server, account->user) == id)
+        m->days[account - m->config->accounts] = day;
+}
+
 void marks_load(struct marks *m, const char *path, int64_t now_s)
 {
     char *text = NULL;
@@ -237,6 +287,7 @@ void marks_load(struct marks *m, const char *path, int64_t now_s)
     while (ours && (line = strsep(&rest, "\n")) != NULL) {
         take_server(m, line, now_s);
         take_account(m, line);
+        take_day(m, line);
     }
     free(text);
 }

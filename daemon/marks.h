@@ -5,6 +5,7 @@
 #define MAILCASK_DAEMON_MARKS_H
 
 #include "daemon/config.h"
+#include "daemon/day_bytes.h"
 #include "workers/pool.h"
 
 #include <stdbool.h>
@@ -35,6 +36,10 @@ void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks
 void marks_each_run(struct marks *m,
                     int (*write)(void *arg, uint32_t account, const struct pool_run *run),
                     void *arg);
+
+/* What was fetched within the last day of an account that has daily-bytes. */
+void marks_spend(struct marks *m, uint32_t account, int64_t now_s, uint64_t bytes);
+const struct day_bytes *marks_day(const struct marks *m, uint32_t account);
 
 /* Whether something was put that marks_save() has not written. */
 bool marks_changed(const struct marks *m);

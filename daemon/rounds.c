@@ -269,6 +269,17 @@ static void watch_clock(struct rounds *r)
                          "confirms that it is right");
 }
 
+/* What may still be fetched of a mailbox today (Q45). */
+static struct pop3_day day_of(const struct rounds *r, uint32_t account)
+{
+    const struct day_bytes *day = marks_day(r->marks, account);
+    uint64_t whole = r->config->accounts[account].daily_bytes;
+    int64_t now_s = (int64_t)time(NULL);
+    return (struct pop3_day){.whole = whole,
+                             .left = day_bytes_left(day, now_s, whole),
+                             .wait_s = day_bytes_wait_s(day, now_s)};
+}
+
 void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
@@ -283,7 +294,8 @@ void rounds_begin(struct rounds *r)
         const struct session_plan plan = {
             .kind = deletes_kind(r->deletes, account),
             .delete_before_us = deletes_before_us(r->deletes, account, wall_us()),
-            .marks = &marks};
+            .marks = &marks,
+            .day = day_of(r, account)};
         int err = sessions_begin(r->sessions, r->config, account, &plan);
         if (err != 0)
             not_begun(r, account, err);
@@ -326,8 +338,10 @@ bool rounds_take(struct rounds *r, struct session_end *out)
     while (sessions_take(r->sessions, out)) {
         if (out->account == SESSIONS_NOBODY)
             continue;
-        if (out->held)
+        if (out->held) {
             marks_put(r->marks, out->account, &out->marks);
+            marks_spend(r->marks, out->account, (int64_t)time(NULL), out->counts.bytes);
+        }
         const char *name = r->config->accounts[out->account].name;
         if (out->aside[0] != '\0')
             log_line(r->log, "%s: %s", name, out->aside);

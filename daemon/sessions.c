@@ -40,6 +40,7 @@ struct session {
     unsigned avoid;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     int64_t delete_before_us;
+    struct pop3_day day;
     struct secret secret;
     struct session_end end;
 };
@@ -96,6 +97,7 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     session->end.marks = *plan->marks;
     session->end.kind = plan->kind;
     session->delete_before_us = plan->delete_before_us;
+    session->day = plan->day;
     if (session->name == NULL || session->user == NULL || session->host == NULL ||
         (server->ca_file != NULL && session->ca_file == NULL)) {
         session_free(session);
@@ -367,6 +369,7 @@ static bool submit(struct sessions *s, struct session *session)
         .password = session->secret.text,
         .kind = session->end.kind,
         .delete_before_us = session->delete_before_us,
+        .day = session->day,
         .marks = session->end.marks,
         .tag = session,
     };

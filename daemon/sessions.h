@@ -53,6 +53,7 @@ struct session_plan {
     enum pool_kind kind;
     int64_t delete_before_us; /* as struct pool_job's */
     const struct pool_marks *marks;
+    struct pop3_day day;
 };
 
 /* Hold a session with the account of this index. config and plan are not needed after

@@ -64,6 +64,7 @@ struct pool_job {
     const uint8_t *fingerprint; /* NULL, or 32 bytes */
     enum tls_oldest tls_oldest; /* zeroed: TLS 1.2 */
     unsigned avoid;             /* pop3_config's */
+    struct pop3_day day;        /* likewise */
     const char *login;          /* 1..NAME_SIZE_MAX bytes */
     const char *password;
     enum pool_kind kind;

@@ -163,6 +163,14 @@ struct pop3_memory {
         blank_from; /* of the mailbox: where messages without ID go on (listing_create()) */
 };
 
+/* What may still be fetched of the mailbox today (Q45); zeroed: everything. A message goes
+ * by the size that LIST gives; one larger than a whole day's share takes a whole day. */
+struct pop3_day {
+    uint64_t whole; /* bytes a day; 0: no limit */
+    uint64_t left;
+    uint32_t wait_s; /* until there is more; goes into outcome.delay_s */
+};
+
 struct pop3_config {
     const char *user; /* borrowed until pop3_free() */
     const char *password;
@@ -173,6 +181,7 @@ struct pop3_config {
     bool careful;
     unsigned avoid; /* capabilities not to be believed: a set of AVOID_* */
     struct pop3_memory memory;
+    struct pop3_day day;
     struct pop3_limits limits;
 };
 

@@ -9,6 +9,7 @@
 /* A message is far too short (Q31) if a quarter more and this would not make it as long as
  * announced: LIST sizes are approximate (Q16). */
 #define SHORT_SLACK ((uint64_t)2048)
+#define MEGABYTE ((uint64_t)1000 * 1000)
 
 static const struct {
     enum pop3_command command;
@@ -167,19 +168,40 @@ void pop3_window_grow(struct pop3 *p)
 
 /* Messages. */
 
+/* Of the day's bytes. */
+static uint64_t share_of(const struct pop3 *p, const struct listing_entry *entry)
+{
+    uint64_t size = entry->size == LISTING_SIZE_UNKNOWN ? 0 : entry->size;
+    return size < p->config.day.whole ? size : p->config.day.whole;
+}
+
+/* Whether the next message is more than what is left of the day's bytes (Q45). Sizes that
+ * LIST made too small are found out by what came. */
+static bool day_used_up(const struct pop3 *p)
+{
+    const struct pop3_day *day = &p->config.day;
+    if (day->whole == 0 || p->next_wanted >= listing_wanted_count(p->listing))
+        return false;
+    struct listing_entry next = listing_wanted(p->listing, p->next_wanted);
+    uint64_t spent =
+        p->day_spent > p->stats.body_bytes ? p->day_spent : p->stats.body_bytes;
+    return spent >= day->left || share_of(p, &next) > day->left - spent;
+}
+
 static bool may_retrieve(const struct pop3 *p)
 {
     const struct pop3_limits *limits = &p->config.limits;
     return !p->finishing && p->next_wanted < listing_wanted_count(p->listing) &&
            p->retrieved < limits->messages_max &&
            p->refusals_in_row < limits->refusals_max &&
-           p->now - p->connected_ms < limits->fetch_ms;
+           p->now - p->connected_ms < limits->fetch_ms && !day_used_up(p);
 }
 
 static void send_retr(struct pop3 *p)
 {
     struct listing_entry entry = listing_wanted(p->listing, p->next_wanted);
     pop3_window_send(p, POP3_CMD_RETR, "RETR", entry.number);
+    p->day_spent += share_of(p, &entry);
     p->next_wanted++;
     p->retrieved++;
     p->probe_sent = false;
@@ -212,6 +234,16 @@ static void remember_blank(struct pop3 *p)
     }
 }
 
+static void say_day_used_up(struct pop3 *p)
+{
+    const struct pop3_day *day = &p->config.day;
+    p->outcome.delay_s = day->wait_s;
+    outcome_set(&p->outcome, SCOPE_MAILBOX, RETRY_BACKOFF,
+                "The %" PRIu64 " MB that may be fetched of this mailbox within a day "
+                "(daily-bytes) are used up; the rest follows in %u h.",
+                (day->whole + MEGABYTE - 1) / MEGABYTE, day->wait_s / 3600 + 1);
+}
+
 static void fetch_ended(struct pop3 *p)
 {
     p->outcome.more = p->next_wanted < listing_summary(p->listing)->wanted;
@@ -222,6 +254,8 @@ static void fetch_ended(struct pop3 *p)
             "The server refused %u messages in a row, the last with \"%s\"; perhaps it "
             "limits what may be fetched in a day, it will be tried again later.",
             p->refusals_in_row, p->held_text);
+    else if (day_used_up(p))
+        say_day_used_up(p);
     p->paused = false; /* there is nothing left to hold back */
     pop3_time_standing(p, p->now);
     pop3_enter(p, POP3_DURABLE);
@@ -440,6 +474,7 @@ static void retr_refused(struct pop3 *p, const struct reply *reply)
     pop3_quote(p, reply->text, reply->text_size, p->held_text);
     p->refusals_in_row = p->held_permanent ? 0 : p->refusals_in_row + 1;
     p->retrieved--;
+    p->day_spent -= share_of(p, &p->held_entry);
     pop3_answered(p);
     pop3_window_grow(p);
     pop3_fetch_go_on(p);

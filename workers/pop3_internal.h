@@ -73,6 +73,7 @@ struct pop3 {
 
     /* Fetch. */
     size_t next_wanted;
+    uint64_t day_spent; /* bytes of RETRs sent, as listed: see struct pop3_day */
     unsigned retrieved; /* RETRs sent, less those refused */
     unsigned window;
     unsigned window_answers; /* since the window last grew */

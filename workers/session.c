@@ -63,6 +63,7 @@ static int make_pop3(struct session *s, const struct pool_job *job)
         .implicit_tls = s->implicit_tls,
         .careful = s->careful,
         .avoid = job->avoid,
+        .day = job->day,
         .memory = s->marks.pop3,
         .limits = job->limits != NULL ? *job->limits : pop3_limits_default,
     };

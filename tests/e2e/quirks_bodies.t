@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Quirks of bodies and of commands not to be trusted, Q20 to Q37 of workers/POP3.md: the bytes that are
 archived, and what is fetched again. Those that need a time-out of a minute are in
-tests/unit/test_session_quirks.c."""
+tests/unit/test_session.c."""
 
 import random
 import sys

@@ -127,6 +127,44 @@ def q44_one_part_after_the_other():
     same(max(box.retrieved().values()), 1, "each is fetched once")
 
 
+def age_marks(box, quarters):
+    """The day passes."""
+    path = box.cask.archive / "state" / "marks"
+    lines = [l.split(" ") for l in path.read_text().splitlines()]
+    for words in lines:
+        if words[0] == "day":
+            words[2] = str(int(words[2]) - quarters)
+    path.write_text("".join(" ".join(words) + "\n" for words in lines))
+
+
+def q45_a_days_bytes():
+    """25 KiB a day, and five messages of 10 KB: two a day, over restarts, and the session left in order."""
+    large = [message(i, b"a line of the body\r\n" * 500) for i in range(1, 6)]
+    box = Maildrop(large, account={"daily_bytes": "25K", "poll": "1s"})
+    said = box.once(status=1)
+    check("daily-bytes" in said and re.search(r"rest follows in \d\d h", said), "it is said", said)
+    box.holds(large[:2], "two fit into the day")
+    same(box.asked("QUIT"), 1, "the session is left in order")
+    box.counted(state="partial", fetched=2)
+    box.once(status=1)
+    box.counted(known=2, fetched=0)
+    same(service_tries(box), [3], "a service waits for the next day")
+    age_marks(box, 4)
+    box.once(status=1)
+    same(sum(box.retrieved().values()), 2, "five quarters count, so that no 24 hours see more")
+    for count in (4, 5):
+        age_marks(box, 5)
+        box.once(status=0 if count == 5 else 1)
+        box.holds(large[:count], "the next day brings the next ones")
+    box.settings["daily_bytes"] = "5K"
+    box.account = {"poll": "1s"}
+    box.configure()
+    box.fill(large + [message(6, b"a line of the body\r\n" * 500)])
+    age_marks(box, 5)
+    box.once()
+    same(len(box.archived()), 6, "a message of more than a day's share takes a day of its own")
+
+
 def q46_limits_of_connections():
     mail = temp_folder()
     for i in range(6):

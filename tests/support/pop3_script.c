@@ -140,6 +140,7 @@ void play_open(struct play *y, const struct script *script)
         .implicit_tls = !script->stls,
         .careful = script->careful,
         .memory = script->memory,
+        .day = script->day,
         .limits = pop3_limits_default,
     };
     if (script->limit != NULL)

@@ -25,6 +25,7 @@ struct step {
 struct script {
     struct step steps[STEPS_MAX]; /* ends at a NULL command */
     struct pop3_memory memory;
+    struct pop3_day day;
     void (*limit)(struct pop3_limits *limits);
     const char *user;        /* NULL: "u" */
     const char *password;    /* NULL: "pw9" */

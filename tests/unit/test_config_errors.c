@@ -64,6 +64,7 @@ static void bad_values(void **state)
         {KEY_PASSWORD_FILE, {"secrets/%n", "%"}},
         {KEY_PASSWORD_COMMAND, {"date +%s", "pass %A"}},
         {KEY_POLL, {"15", "0s", "31d", "1w", "m", "1h30m", "-1h", "1 h"}},
+        {KEY_DAILY_BYTES, {"1025G", "1T", "none", "-1"}},
         {KEY_DELETE,
          {"always", "after", "after30d", "after 30", "after 0d", "after 3651d",
           "after 1d 1h", "Never"}},
@@ -88,13 +89,13 @@ static void unknown_keys_and_sections(void **state)
     files_refused_text(
         f, "[account x]\nhost = h\n",
         "c.ini:2: key 'host' belongs into [server]; allowed in [account]: server, user, "
-        "password-file, password-command, password, poll, delete");
+        "password-file, password-command, password, poll, daily-bytes, delete");
     files_refused_text(
         f, "[server x]\nserver = y\n",
         "c.ini:2: key 'server' belongs into [account]; allowed in [server]: host, port, "
         "tls, tls-min, ca-file, fingerprint, max-connections, avoid, accounts-file, user, "
         "password-file, "
-        "password-command, password, poll, delete");
+        "password-command, password, poll, daily-bytes, delete");
     files_refused_text(f, "[acount x]\n",
                        "c.ini:1: unknown section 'acount'; did you mean 'account'?");
     files_refused_text(f, "[mailbox x]\n",

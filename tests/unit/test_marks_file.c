@@ -94,6 +94,30 @@ static void what_is_known_outlives_the_process(void **state)
     assert_int_equal(out.trouble, 0);
 }
 
+static void q45_what_was_fetched_today_outlives_the_process(void **state)
+{
+    static const char text[] = ONE_SERVER "daily-bytes = 100M\n[account a b]\nserver = s\n"
+                                          "user = u\n[account c]\nserver = s\n"
+                                          "daily-bytes = 0\n";
+    const uint64_t limit = 100u << 20, spent = 30u << 20;
+    char path[FILES_PATH_SIZE];
+    struct config *config = files_load_text(*state, text);
+    struct marks *m = new_marks(config);
+    files_path(*state, FILE_NAME, path);
+    marks_spend(m, 1, NOW_S, spent);
+    assert_false(marks_changed(m)); /* it has no limit */
+    marks_spend(m, 0, NOW_S, spent);
+    assert_true(marks_changed(m));
+    assert_int_equal(marks_save(m, path, NOW_S), 0);
+    marks_free(m);
+    m = new_marks(config);
+    marks_load(m, path, NOW_S);
+    assert_int_equal(day_bytes_left(marks_day(m, 0), NOW_S, limit), limit - spent);
+    assert_int_equal(day_bytes_left(marks_day(m, 1), NOW_S, limit), limit);
+    marks_free(m);
+    config_free(config);
+}
+
 static void only_what_is_known_has_a_line(void **state)
 {
     char path[FILES_PATH_SIZE];
@@ -201,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_known_outlives_the_process),
+        cmocka_unit_test(q45_what_was_fetched_today_outlives_the_process),
         cmocka_unit_test(only_what_is_known_has_a_line),
         cmocka_unit_test(another_server_or_mailbox_knows_nothing),
         cmocka_unit_test(what_is_known_of_a_server_is_doubted_after_a_while),

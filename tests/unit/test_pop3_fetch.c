@@ -392,6 +392,52 @@ static void q43_a_server_that_refuses_all_is_left_alone(void **state)
     assert_true(y.outcome.more);
 }
 
+static void q45_the_days_bytes_end_a_session_in_order(void **state)
+{
+    (void)state;
+    static struct generated g;
+    generate(&g, 5, 2, "+OK\r\nx\r\n.\r\n");
+    g.script.day = (struct pop3_day){.whole = 10, .left = 7, .wait_s = 7200};
+    const struct play *y = perform(&g.script);
+    assert_outcome(y, SCOPE_MAILBOX, RETRY_BACKOFF, "daily-bytes");
+    assert_int_equal(y->outcome.delay_s, 7200);
+    assert_true(y->outcome.more);
+    assert_int_equal(y->stats.messages, 2);
+    assert_true(y->stats.quit_answered);
+
+    generate(&g, 5, 5, "+OK\r\nx\r\n.\r\n");
+    g.script.day = (struct pop3_day){.whole = 15, .left = 15};
+    assert_success(perform(&g.script));
+}
+
+static void q45_a_message_of_more_than_a_day_takes_a_whole_one(void **state)
+{
+    (void)state;
+    const struct script fresh = {
+        .steps = {PLAIN_START, ONE, STEP("RETR 1", "+OK\r\nx\r\n.\r\n"), NOOP, BYE},
+        .day = {.whole = 5, .left = 5},
+    };
+    assert_success(perform(&fresh));
+    const struct script begun = {
+        .steps = {PLAIN_START, ONE, BYE},
+        .day = {.whole = 5, .left = 4, .wait_s = 1},
+    };
+    assert_outcome(perform(&begun), SCOPE_MAILBOX, RETRY_BACKOFF, "daily-bytes");
+}
+
+static void q45_sizes_that_are_too_small_do_not_help(void **state)
+{
+    (void)state;
+    const struct script script = {
+        .steps = {PLAIN_START, TWO, STEP("RETR 1", "+OK\r\n34567890123456789\r\n.\r\n"),
+                  NOOP, BYE},
+        .day = {.whole = 20, .left = 20, .wait_s = 1},
+    };
+    const struct play *y = perform(&script);
+    assert_outcome(y, SCOPE_MAILBOX, RETRY_BACKOFF, "daily-bytes");
+    assert_int_equal(y->stats.messages, 1);
+}
+
 static void q55_q58_a_lost_quit_reply_does_no_harm(void **state)
 {
     (void)state;
@@ -478,6 +524,9 @@ int main(void)
         cmocka_unit_test(q35_abandoned_leaves_without_quit),
         cmocka_unit_test(q41_an_err_nobody_asked_for_is_a_goodbye),
         cmocka_unit_test(q43_a_server_that_refuses_all_is_left_alone),
+        cmocka_unit_test(q45_the_days_bytes_end_a_session_in_order),
+        cmocka_unit_test(q45_a_message_of_more_than_a_day_takes_a_whole_one),
+        cmocka_unit_test(q45_sizes_that_are_too_small_do_not_help),
         cmocka_unit_test(q55_q58_a_lost_quit_reply_does_no_harm),
         cmocka_unit_test(an_endless_message_is_stopped_at_its_limit),
         cmocka_unit_test(an_endless_status_line_drops_the_session),

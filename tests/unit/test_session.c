@@ -255,7 +255,7 @@ static void goes_on_behind_a_refused_message(void **state)
 }
 
 /* Q29 */
-static void quarantines_a_message_that_breaks_three_sessions(void **state)
+static void q29_a_message_that_breaks_three_sessions_is_quarantined(void **state)
 {
     struct world *w = *state;
     struct mail_server_options options = {.messages = three, .count = 3, .no_answer = 2};
@@ -285,7 +285,7 @@ static void quarantines_a_message_that_breaks_three_sessions(void **state)
 }
 
 /* Q23 */
-static void quarantines_a_message_without_an_end(void **state)
+static void q23_q30_a_message_without_an_end_is_quarantined(void **state)
 {
     struct world *w = *state;
     struct mail_server_options options = {.messages = three, .count = 3, .hold = 2};
@@ -474,8 +474,8 @@ static int setup_epoll(void **state)
         TEST(says_that_a_connection_was_refused, setup),                            \
         TEST(archives_an_empty_mailbox, setup),                                     \
         TEST(goes_on_behind_a_refused_message, setup),                              \
-        TEST(quarantines_a_message_that_breaks_three_sessions, setup),              \
-        TEST(quarantines_a_message_without_an_end, setup),                          \
+        TEST(q29_a_message_that_breaks_three_sessions_is_quarantined, setup),       \
+        TEST(q23_q30_a_message_without_an_end_is_quarantined, setup),               \
         TEST(quarantines_an_oversized_message, setup),                              \
         TEST(leaves_at_the_session_limit_and_says_so, setup),                       \
         TEST(leaves_without_quit_when_the_disk_is_full, setup),                     \
