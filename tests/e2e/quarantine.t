@@ -91,7 +91,7 @@ def marks(cask):
     """How many times each account's troubled message was tried, from the file."""
     with contextlib.suppress(FileNotFoundError):
         lines = (cask.archive / "state" / "marks").read_text().splitlines()[1:]
-        return {l.split(" ", 6)[6]: int(l.split()[3]) for l in lines if l.startswith("account ")}
+        return {l.split(" ", 7)[7]: int(l.split()[3]) for l in lines if l.startswith("account ")}
     return {}
 
 
