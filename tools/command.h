@@ -31,6 +31,7 @@ extern const struct command command_verify;
 extern const struct command command_reindex;
 extern const struct command command_repack;
 extern const struct command command_ledger;
+extern const struct command command_deletions;
 extern const struct command command_quarantine;
 extern const struct command command_stats;
 extern const struct command command_status;

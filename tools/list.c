@@ -72,7 +72,8 @@ static void json_field(struct listing *l, struct json *j, const char *name,
 static void print_json(struct listing *l, const struct message_meta *m, bool dated,
                        int64_t time_s)
 {
-    static const char *const flags[] = {"heals", "short", "no-uidl", "untrusted"};
+    static const char *const flags[] = {"heals",     "short",     "no-uidl",
+                                        "untrusted", "forgeable", "stand-in"};
     char id[MESSAGE_ID_TEXT_MAX];
     struct json j;
     message_id_text(l->account->name, m->n, id);
@@ -191,8 +192,9 @@ const struct command command_list = {
              "size, listed_size (or null), sha256, uidl (or null), from, to, subject "
              "(decoded, or null),\n"
              "message_id (or null), flags (of \"heals\", \"short\", \"no-uidl\", "
-             "\"untrusted\"). Times are\n"
-             "RFC 3339 in UTC.",
+             "\"untrusted\", \"forgeable\": its sender could have chosen its UIDL, "
+             "\"stand-in\": a text\n"
+             "of the server in place of the message). Times are RFC 3339 in UTC.",
     .statuses =
         "0  done\n1  there is no such account\n2  usage, or no archive there\n"
         "3  some messages are damaged; each is named on standard error\n4  could not run",

@@ -12,16 +12,18 @@
 
 /* Of the design, for later versions: known so that they are not taken for mistakes. */
 static const struct command later[] = {
-    {.name = "deletions"}, {.name = "backup"}, {.name = "probe"},
-    {.name = "pause"},     {.name = "resume"},
+    {.name = "backup"},
+    {.name = "probe"},
+    {.name = "pause"},
+    {.name = "resume"},
 };
 
 static const struct command *const commands[] = {
-    &command_init,       &command_accounts, &command_list,    &command_show,
-    &command_restore,    &command_verify,   &command_reindex, &command_repack,
-    &command_ledger,     &command_stats,    &command_status,  &command_poll,
-    &command_quarantine, &later[0],         &later[1],        &later[2],
-    &later[3],           &later[4],
+    &command_init,       &command_accounts,  &command_list,    &command_show,
+    &command_restore,    &command_verify,    &command_reindex, &command_repack,
+    &command_ledger,     &command_stats,     &command_status,  &command_poll,
+    &command_quarantine, &command_deletions, &later[0],        &later[1],
+    &later[2],           &later[3],
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -15,8 +15,7 @@
 
 #define CONFIG_VARIABLE "MAILCASK_CONFIG"
 
-/* --config, else the environment's; NULL if neither is set. */
-static const char *config_file(const struct options *o)
+const char *config_file(const struct options *o)
 {
     if (o->values[OPTION_CONFIG] != NULL)
         return o->values[OPTION_CONFIG];

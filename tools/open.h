@@ -5,6 +5,9 @@
 #include "archive/archive.h"
 #include "tools/options.h"
 
+/* --config, else MAILCASK_CONFIG; NULL if neither is set. */
+const char *config_file(const struct options *o);
+
 /* The archive's path: --archive, else [archive] path of --config, else of MAILCASK_CONFIG.
  * EXIT_DONE with *out_path to be freed; else what is wrong was said, and an exit status. */
 int find_archive(const struct options *o, char **out_path);

@@ -89,6 +89,37 @@ def off_or_never():
         is_(server.log("dele"), [], "not even asked for")
 
 
+def told_beforehand():
+    """`mailcask deletions`: what would go and why the rest would not."""
+    def deletions(cask, *options):
+        return cask.tool("deletions", "--config", cask.write_config(), *options)
+
+    def verdicts(cask):
+        found = [json.loads(l) for l in deletions(cask, "--json").out.splitlines()]
+        return [(d["n"], d["verdict"], d["why"]) for d in found]
+
+    server, cask = scripted("told", 'on LOGIN uidl 2 "2"\non DELE name m0003 pretend\n', MESSAGES[:4], delete="never")
+    cask.once()
+    is_({d[1:] for d in verdicts(cask)}, {("keep", "delete = never")}, "delete = never keeps all")
+    cask.accounts["told"]["delete"] = "after 1d"
+    is_({d[1:] for d in verdicts(cask)}, {("later", "not archived for long enough")}, "after 1d: later")
+    like(deletions(cask).out.decode(), r"later +told/1  not archived for long enough \(from 20\d\d-", "and when")
+    cask.accounts["told"]["delete"] = "archived"
+    is_(verdicts(cask)[:2], [(1, "delete", None), (2, "compare", "its UIDL is a mere number")], "what would go, and how")
+    like(deletions(cask).out.decode(), r"told: 3 to delete, 1 to delete if equal when fetched again, 0 later", "a summary")
+    cask.settings["deletes"] = "off"
+    is_({d[1:] for d in verdicts(cask)}, {("keep", "deletes = off")}, "deletes = off keeps all")
+    cask.settings["deletes"] = "on"
+    cask.once()
+    is_({d[1:] for d in verdicts(cask)}, {("later", "deleted; not confirmed by two later listings yet")},
+        "deleted and unconfirmed ones are shown")
+    cask.once()
+    cask.once()
+    is_([d[:2] for d in verdicts(cask)], [(3, "later")], "confirmed ones are not; the one that came back is")
+    is_(cask.tool("deletions").status, 0, "without a configuration it tells what archived would do")
+    is_(deletions(cask, "--account", "nobody").status, 1, "an unknown account")
+
+
 def after_a_time():
     server, cask = scripted("old", delete="after 2s")
     cask.once()
@@ -241,7 +272,7 @@ def dovecot():
     is_(states(cask, "dove")[-1], ("confirmed", [[1, 12]]), "and confirmed")
 
 
-for case in (deleted_within_one_pass, off_or_never, after_a_time, switched_off_meanwhile, listing_not_trusted,
+for case in (deleted_within_one_pass, off_or_never, told_beforehand, after_a_time, switched_off_meanwhile, listing_not_trusted,
              number_reused, only_hidden, quit_lost, refused, damaged_copy, renumbered, many, dovecot):
     diag(case.__name__)
     case()
