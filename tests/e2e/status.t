@@ -211,7 +211,11 @@ def thousands():
             client.send(b"status\n")
     memory = memory_kib(service.pid)
     wait_for(lambda: status(cask), what="an answer behind ten clients that hold still")
-    ok(memory_kib(service.pid) - memory < 8192, "they are let go in time")
+    grown = memory_kib(service.pid) - memory
+    if SANITIZED:
+        diag("memory is not measured: a sanitizer takes its own")
+    else:
+        ok(grown < 8192, f"and it costs little ({grown} KiB)")
     is_(service.stop(), 0, "and do not keep the service from stopping")
 
 
