@@ -95,8 +95,12 @@ int intake_run(struct intake *in, struct session_run_meta *m);
  * what it says, as any message; then prove the plan's items (`proven`), intake_intend(),
  * and once that is durable DELE, with the results in the items' `state`. */
 
-/* Before the listing: messages archived before this time may go; INT64_MAX: all. */
-void intake_may_delete(struct intake *in, int64_t archived_before_us);
+/* A clock that is further behind the account's newest record is wrong. */
+#define INTAKE_CLOCK_SLACK_US ((int64_t)60 * 1000000)
+
+/* Before the listing: messages archived before this time may go; INT64_MAX: all. False, and
+ * nothing may, if the clock (now_us) is wrong. */
+bool intake_may_delete(struct intake *in, int64_t archived_before_us, int64_t now_us);
 
 enum intake_offer {
     INTAKE_KEEP,    /* not now, or never */

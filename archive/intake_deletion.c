@@ -31,11 +31,14 @@ static uint64_t highest_before(struct intake *in, int64_t time_us)
     return low;
 }
 
-void intake_may_delete(struct intake *in, int64_t archived_before_us)
+bool intake_may_delete(struct intake *in, int64_t archived_before_us, int64_t now_us)
 {
+    if (maildrop_newest_us(in->maildrop) > now_us + INTAKE_CLOCK_SLACK_US)
+        return false;
     in->deleting = true;
     in->archived_before_us = archived_before_us;
     in->deletable_upto = highest_before(in, archived_before_us);
+    return true;
 }
 
 void intake_deletion_judged(struct intake *in, const struct maildrop_line *line,

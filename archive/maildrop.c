@@ -13,6 +13,7 @@ struct maildrop {
     struct lookup *lookup;
     uint32_t account, source;
     uint64_t highest;
+    int64_t newest_us;
     uint64_t opened_lsn;     /* what is newer is this session's own */
     struct maildrop_row row; /* named: of `last` */
     struct buffer last;
@@ -51,6 +52,8 @@ static int load(struct maildrop *m, struct archive *a)
     if (err == ERR_NOT_FOUND) /* its ACCOUNT record is still on its way */
         err = 0;
     m->highest = account.highest;
+    m->newest_us =
+        account.last_us > account.session_us ? account.last_us : account.session_us;
     if (err == 0)
         err = row_get_number(t, INFO_LAST_LSN, &m->opened_lsn);
     if (err == 0) {
@@ -99,6 +102,11 @@ void maildrop_close(struct maildrop *m)
 uint64_t maildrop_highest(const struct maildrop *m)
 {
     return m->highest;
+}
+
+int64_t maildrop_newest_us(const struct maildrop *m)
+{
+    return m->newest_us;
 }
 
 size_t maildrop_memory(const struct maildrop *m)

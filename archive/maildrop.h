@@ -33,8 +33,9 @@ int maildrop_open(struct archive *a, struct lookup *lookup, uint32_t account,
 /* NULL is fine. */
 void maildrop_close(struct maildrop *m);
 
-/* The account's highest N when it was opened. */
+/* The account's highest N when it was opened, and the latest time on its records. */
 uint64_t maildrop_highest(const struct maildrop *m);
+int64_t maildrop_newest_us(const struct maildrop *m);
 size_t maildrop_memory(const struct maildrop *m);
 /* The first failure of memory; 0: none. */
 int maildrop_error(const struct maildrop *m);

@@ -17,7 +17,7 @@ struct deletes {
     const struct config *config;
     struct account_deletes *accounts;
     int64_t offset_s;
-    bool jumped;
+    bool jumped, told_behind;
     struct stat seen; /* of the file when `on` was read */
     bool looked, on;
 };
@@ -64,6 +64,13 @@ bool deletes_clock_right(struct deletes *d, int64_t offset_s, bool *out_news)
     if (!d->jumped)
         d->offset_s = offset_s; /* it may be set right in small steps */
     return !d->jumped;
+}
+
+bool deletes_clock_behind_news(struct deletes *d, const struct session_end *end)
+{
+    bool news = end->clock_behind && !d->told_behind;
+    d->told_behind |= news;
+    return news;
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)

@@ -33,6 +33,9 @@ void deletes_adopt(struct deletes *d, const struct deletes *old);
  * restart confirms that the clock is right. */
 bool deletes_clock_right(struct deletes *d, int64_t offset_s, bool *out_news);
 
+/* Whether this session is the first to find the clock behind what was archived. */
+bool deletes_clock_behind_news(struct deletes *d, const struct session_end *end);
+
 /* Whether deletion is switched on, read anew from the file: false too if that cannot be
  * read. Costs a stat() while the file is the same. */
 bool deletes_on(struct deletes *d);

@@ -345,6 +345,11 @@ bool rounds_take(struct rounds *r, struct session_end *out)
         const char *name = r->config->accounts[out->account].name;
         if (out->aside[0] != '\0')
             log_line(r->log, "%s: %s", name, out->aside);
+        if (deletes_clock_behind_news(r->deletes, out))
+            log_line(r->log,
+                     "mailcaskd: the clock is behind what was archived last from %s; "
+                     "nothing is deleted from servers until it is right",
+                     name);
         bool news = deletes_renumbered_news(r->deletes, out);
         if (out->notice[0] != '\0' && (news || !out->renumbered))
             log_line(r->log, "%s: %s", name, out->notice);

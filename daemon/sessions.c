@@ -212,6 +212,7 @@ static void pool_done(void *arg, const struct pool_result *result)
     end->broken = broken_by_message(result, &end->marks);
     end->marks = result->marks;
     end->renumbered = result->renumbered;
+    end->clock_behind = result->clock_behind;
     (void)snprintf(end->aside, sizeof(end->aside), "%s", result->aside);
     (void)snprintf(end->notice, sizeof(end->notice), "%s", result->notice);
     deliver(session, STAGE_ENDED);

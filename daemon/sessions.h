@@ -24,7 +24,7 @@ struct session_end {
     bool held;    /* the pool had it: marks are to be kept */
     bool broken;  /* by one of its messages, which counts against that message */
     enum pool_kind kind;
-    bool renumbered; /* as in struct pool_result */
+    bool renumbered, clock_behind; /* as in struct pool_result */
     bool connected;
     struct pool_counts counts;
     struct pool_marks marks;

@@ -106,6 +106,7 @@ struct pool_result {
     const char *notice; /* what an administrator should know of the maildrop, one sentence
                            (Q7, Q13); "": nothing */
     bool renumbered;    /* its UIDLs have changed (Q7): nothing is deleted for a while */
+    bool clock_behind;  /* the archive has later times: nothing is deleted */
     uint64_t round_trips;
 };
 

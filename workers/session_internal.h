@@ -75,6 +75,7 @@ struct session {
     char aside[POOL_ASIDE_SIZE];
     char notice[POOL_NOTICE_SIZE];
     bool renumbered;
+    bool clock_behind;
 
     /* The budget. */
     struct budget_claim base, listing, work;

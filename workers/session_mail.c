@@ -101,7 +101,8 @@ int session_intake_open(struct session *s)
     lookup_rest(w->lookup);
     int err = intake_open(&config, &s->intake);
     if (err == 0 && s->delete_before_us != 0)
-        intake_may_delete(s->intake, s->delete_before_us);
+        s->clock_behind =
+            !intake_may_delete(s->intake, s->delete_before_us, session_clock_us());
     return err;
 }
 

@@ -117,7 +117,7 @@ static uint64_t deletable(const struct session *s)
         return intake_plan(s->intake)->more && known > DELETIONS_PER_SESSION
                    ? known - DELETIONS_PER_SESSION
                    : 0;
-    if (s->delete_before_us != INT64_MAX || doubted || l == NULL ||
+    if (s->delete_before_us != INT64_MAX || s->clock_behind || doubted || l == NULL ||
         l->trust != LISTING_TRUSTED)
         return known;
     return known + s->counts.fetched + s->counts.deduplicated + s->counts.healed;
@@ -222,6 +222,7 @@ void session_deliver(struct session *s)
         .aside = s->aside,
         .notice = s->notice,
         .renumbered = s->renumbered,
+        .clock_behind = s->clock_behind,
         .round_trips = pop3_stats(s->pop3)->round_trips,
     };
     shared->done(shared->done_arg, &result);

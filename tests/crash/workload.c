@@ -216,7 +216,7 @@ int workload_session(struct archive *a, const struct mail *mail,
     bool wanted[MAIL_EACH] = {false};
     int err = session_begin(&s);
     if (err == 0) {
-        intake_may_delete(s.intake, INT64_MAX);
+        (void)intake_may_delete(s.intake, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US);
         judge(&s, wanted);
         intake_listed(s.intake, true);
         err = take_all(&s, wanted);

@@ -84,7 +84,7 @@ static struct result fetch_some(struct fixture *f, const struct line *lines, siz
     struct result r = {.session = {.listed = count, .trusted = trusted, .began_us = 1}};
     bool wanted[LINES_MAX];
     struct intake *in = open_intake(f);
-    intake_may_delete(in, INT64_MAX);
+    assert_true(intake_may_delete(in, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US));
     for (size_t i = 0; i < count; i++) {
         wanted[i] = intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
                     INTAKE_WANTED;
@@ -116,7 +116,7 @@ static struct result delete_some(struct fixture *f, const struct line *lines, si
             .listed = count, .trusted = 1, .began_us = 1, .flags = SESSION_DELETES}};
     bool compare[LINES_MAX] = {false};
     struct intake *in = open_intake(f);
-    intake_may_delete(in, INT64_MAX);
+    assert_true(intake_may_delete(in, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US));
     for (size_t i = 0; i < count; i++)
         if (intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
                 INTAKE_KNOWN &&
@@ -468,6 +468,23 @@ static void a_window_on_a_larger_mailbox_confirms_nothing(void **state)
     fixture_teardown(&f);
 }
 
+static void a_clock_behind_the_archive_deletes_nothing(void **state)
+{
+    struct fixture f;
+    struct result r = {.session = {.listed = 1, .trusted = 1}};
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 1);
+    struct intake *in = open_intake(&f);
+    assert_false(intake_may_delete(in, INT64_MAX, INT64_C(1700000000000000)));
+    intake_judge(in, span_text("a"), strlen("first"));
+    assert_int_equal(intake_offer(in, 1), INTAKE_KEEP);
+    intake_listed(in, true);
+    assert_int_equal(intake_deletable(in), 0);
+    close_intake(&f, in, &r);
+    fixture_teardown(&f);
+}
+
 static void a_session_deletes_up_to_its_cap(void **state)
 {
     struct deletion_plan plan = {0};
@@ -546,6 +563,7 @@ int main(void)
         cmocka_unit_test(a_passing_empty_listing_changes_nothing),
         cmocka_unit_test(the_third_empty_listing_is_believed),
         cmocka_unit_test(a_window_on_a_larger_mailbox_confirms_nothing),
+        cmocka_unit_test(a_clock_behind_the_archive_deletes_nothing),
         cmocka_unit_test(a_session_deletes_up_to_its_cap),
         cmocka_unit_test(the_journal_is_rebuilt_and_survives_repacking_order),
         cmocka_unit_test(each_message_is_judged_by_what_is_known_of_it),
