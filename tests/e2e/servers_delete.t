@@ -12,7 +12,7 @@ from real import *
 
 
 def left(server, user):
-    """The numbers of messages that the server lists."""
+    """How many messages the server lists."""
     with Pop3Client(server.port, server.ca) as client:
         client.login(user)
         listed = client.listing("UIDL")
@@ -104,6 +104,9 @@ def wrapper():
     pass_(name, cask, "a pass ends with success")
     wait_for(lambda: left(server, "alice") <= 2)
     is_(left(server, "alice"), 2, f"{name}: nothing is deleted behind its wrapper, everything else is")
+    told = cask.tool("deletions", "--account", "alice").out.decode()
+    is_(len(re.findall("^keep .* a text of its own in place of the message$", told, re.M)), 2,
+        f"{name}: and `deletions` says why")
     for _ in range(2):
         pass_(name, cask, "a later pass ends with success")
     _, _, hidden = reference(server, "alice", utf8=True)
