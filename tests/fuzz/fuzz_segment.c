@@ -193,6 +193,8 @@ static bool walk(struct stand *s, struct segment_file *f)
         err = segment_read_body(f, &v, s->codec);
         FUZZ_CHECK(err == 0 || err == ERR_DAMAGED);
         FUZZ_CHECK(err != 0 || v.body.size == v.header.body_raw_size);
+        FUZZ_CHECK(err != 0 || v.header.codec != CODEC_STORED ||
+                   v.body.size == v.header.body_size);
         at += record_size(&v.header);
     }
     record_view_free(&v);
