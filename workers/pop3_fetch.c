@@ -365,12 +365,11 @@ static uint64_t body_limit(const struct pop3_limits *limits, uint64_t listed)
     return allowed < limits->message_max ? allowed : limits->message_max;
 }
 
-static void body_begin(struct pop3 *p, const struct reply *reply)
+static void body_begin(struct pop3 *p, const struct reply *reply, uint64_t octets)
 {
     p->current = listing_wanted(p->listing, pop3_expected(p)->index);
-    p->octets = parse_octets(reply);
+    p->octets = octets;
     p->body_size = 0;
-    memset(p->body_head, 0, sizeof(p->body_head));
     p->body_limit = body_limit(&p->config.limits, p->current.size);
     p->in_body = true;
     dot_start(&p->dot, reply->bare_lf);
@@ -415,31 +414,6 @@ static void body_oversized(struct pop3 *p)
               number, p->body_limit);
 }
 
-/* The status word that the body begins with, however it is cut; NULL if there is none. */
-static const char *status_word(const struct pop3 *p)
-{
-    if (p->body_size >= 3 && memcmp(p->body_head, "+OK", 3) == 0)
-        return "+OK";
-    if (p->body_size >= 4 && memcmp(p->body_head, "-ERR", 4) == 0)
-        return "-ERR";
-    return NULL;
-}
-
-/* Counts a slice. False: a surplus line was taken for the status line of this message,
- * whose own is in its body now (Q53); with one command under way it would have been
- * noticed. */
-static bool take_slice(struct pop3 *p, const char *slice, size_t size)
-{
-    size_t begun =
-        p->body_size < sizeof(p->body_head) ? (size_t)p->body_size : sizeof(p->body_head);
-    size_t room = sizeof(p->body_head) - begun;
-    if (size > 0)
-        memcpy(p->body_head + begun, slice, size < room ? size : room);
-    p->body_size += size;
-    p->stats.body_bytes += size;
-    return room == 0 || p->window <= 1 || status_word(p) == NULL;
-}
-
 size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size)
 {
     size_t used = 0;
@@ -451,16 +425,13 @@ size_t pop3_fetch_body(struct pop3 *p, const char *data, size_t size)
         bool oversized = slice_size > room;
         if (oversized)
             slice_size = (size_t)room;
-        if (!take_slice(p, slice, slice_size)) {
-            const char *word = status_word(p);
-            pop3_desynchronised(p, word, strlen(word));
+        if (!pop3_sync_slice(p, slice, slice_size))
             break;
-        }
         if (slice_size > 0)
             p->callbacks.message_data(p->arg, slice, slice_size);
         if (oversized)
             body_oversized(p);
-        else if (dot_ended(&p->dot))
+        else if (dot_ended(&p->dot) && pop3_sync_end(p))
             body_ended(p);
     }
     return used;
@@ -480,16 +451,26 @@ static void retr_refused(struct pop3 *p, const struct reply *reply)
     pop3_fetch_go_on(p);
 }
 
+static void retr_reply(struct pop3 *p, const struct reply *reply)
+{
+    uint64_t octets = parse_octets(reply);
+    bool ok = reply->status == REPLY_OK;
+    if (ok && !pop3_sync_status(p, octets))
+        return;
+    prove_held(p);
+    if (ok)
+        body_begin(p, reply, octets);
+    else
+        retr_refused(p, reply);
+}
+
 void pop3_fetch_reply(struct pop3 *p, enum pop3_command command, const struct reply *reply)
 {
-    prove_held(p);
     if (command == POP3_CMD_RETR) {
-        if (reply->status == REPLY_OK)
-            body_begin(p, reply);
-        else
-            retr_refused(p, reply);
+        retr_reply(p, reply);
         return;
     }
+    prove_held(p);
     pop3_answered(p);
     if (p->state == POP3_DURABLE)
         pop3_leave(p);

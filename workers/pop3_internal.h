@@ -1,6 +1,7 @@
 /* What the files of the POP3 session share. pop3.c: states, commands, input; pop3_login.c:
- * greeting to CAPA after login; pop3_fetch.c: listing and messages; pop3_delete.c: DELE and
- * QUIT; pop3_time.c: limits, time-outs, lost connections. */
+ * greeting to CAPA after login; pop3_fetch.c: listing and messages; pop3_sync.c: which
+ * reply is whose; pop3_delete.c: DELE and QUIT; pop3_time.c: limits, time-outs, lost
+ * connections. */
 #ifndef MAILCASK_WORKERS_POP3_INTERNAL_H
 #define MAILCASK_WORKERS_POP3_INTERNAL_H
 
@@ -87,6 +88,9 @@ struct pop3 {
     uint64_t octets;
     uint64_t body_size;
     char body_head[4]; /* its first bytes */
+    /* Of this session's messages so far: that "n octets", and what came, was LIST's size.
+     */
+    bool octets_agreed, octets_differed, sizes_agreed, sizes_differed;
     uint64_t body_limit;
     enum pop3_held held;
     struct listing_entry held_entry;
@@ -194,6 +198,19 @@ void pop3_quit_reply(struct pop3 *p, const struct reply *reply);
 void pop3_delete_in_doubt(struct pop3 *p, const char *text);
 /* QUIT follows, or the DELEs before it, if the owner has said so and nothing is due. */
 void pop3_leave(struct pop3 *p);
+
+/* pop3_sync.c: with several commands under way, do the replies still belong to them? A
+ * surplus line, or a lone dot that ended a body early (Q21, Q53), shifts all that follow,
+ * and a message would be archived under the ID of another. These return false, and the
+ * session has ended, if it looks like that: the next one is careful, where what is not
+ * asked for shows at once. */
+
+/* "+OK n octets" to the RETR that is due, before the message before it counts as proven. */
+bool pop3_sync_status(struct pop3 *p, uint64_t octets);
+/* A slice of the body; counts it. */
+bool pop3_sync_slice(struct pop3 *p, const char *slice, size_t size);
+/* Its end. */
+bool pop3_sync_end(struct pop3 *p);
 
 /* pop3_time.c */
 void pop3_time_progress(struct pop3 *p, uint64_t now, size_t bytes);

@@ -57,6 +57,18 @@ def q21_the_last_message_is_proven():
     same(box.put_aside(), ["0005"], "it is put aside")
 
 
+def q21_a_sender_cannot_hide_the_next_message():
+    """Behind the lone dot stands what looks like the reply to the RETR of the next message."""
+    trap = message(2, b"before\r\n.\r\n+OK 59 octets\r\nSubject: 3\r\n\r\nforged\r\n")
+    for status in ("", 'on RETR status "+OK"\n', 'on RETR status "+OK message follows"\n'):
+        # The first rule that matches acts alone: lone-dot stands in the same one.
+        script = status.replace("RETR", "RETR 2 lone-dot") + status + "on RETR 2 lone-dot\n"
+        box = Maildrop(with_second(trap), script=script)
+        box.once(status=1)
+        box.holds(but(2), "the others are archived as they are, half a message is not")
+        same(box.put_aside(), ["0002"], "and it is put aside")
+
+
 def q22_wrapper_of_8_bit_headers():
     real = b"Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nbody\r\n"
     script = 'on RETR 2 when no-utf8 body "Subject: Cannot display Unicode content\\r\\n\\r\\nwrapped\\r\\n"'

@@ -1,0 +1,68 @@
+#include "workers/pop3_internal.h"
+
+#include <string.h>
+
+/* How far a size of LIST may be off and still be exact: Courier leaves out the line end
+ * that it adds (Q16). */
+#define EXACT_SLACK ((uint64_t)2)
+
+/* The status word that the body begins with, however it is cut; NULL if there is none. */
+static const char *status_word(const struct pop3 *p)
+{
+    if (p->body_size >= 3 && memcmp(p->body_head, "+OK", 3) == 0)
+        return "+OK";
+    if (p->body_size >= 4 && memcmp(p->body_head, "-ERR", 4) == 0)
+        return "-ERR";
+    return NULL;
+}
+
+bool pop3_sync_slice(struct pop3 *p, const char *slice, size_t size)
+{
+    size_t begun =
+        p->body_size < sizeof(p->body_head) ? (size_t)p->body_size : sizeof(p->body_head);
+    size_t room = sizeof(p->body_head) - begun;
+    if (size > 0)
+        memcpy(p->body_head + begun, slice, size < room ? size : room);
+    p->body_size += size;
+    p->stats.body_bytes += size;
+    if (room == 0 || p->window <= 1 || status_word(p) == NULL)
+        return true;
+    pop3_desynchronised(p, status_word(p), strlen(status_word(p)));
+    return false;
+}
+
+bool pop3_sync_status(struct pop3 *p, uint64_t octets)
+{
+    struct listing_entry entry = listing_wanted(p->listing, pop3_expected(p)->index);
+    bool agrees = octets == entry.size && octets != POP3_OCTETS_UNKNOWN;
+    bool lost = p->window > 1 && !agrees && p->octets_agreed && !p->octets_differed;
+    p->octets_agreed |= agrees;
+    p->octets_differed |= !agrees;
+    if (lost) {
+        static const char text[] = "+OK, with another size than is listed";
+        pop3_desynchronised(p, text, sizeof(text) - 1);
+    }
+    return !lost;
+}
+
+bool pop3_sync_end(struct pop3 *p)
+{
+    uint64_t listed = p->current.size;
+    if (listed == LISTING_SIZE_UNKNOWN)
+        return true;
+    bool shorter = p->body_size < listed && listed - p->body_size > EXACT_SLACK;
+    bool exact = p->body_size <= listed + EXACT_SLACK && !shorter;
+    bool reliable = (p->sizes_agreed && !p->sizes_differed) || p->octets == listed;
+    bool lost = p->window > 1 && shorter && reliable;
+    p->sizes_agreed |= exact;
+    p->sizes_differed |= !exact;
+    if (!lost)
+        return true;
+    /* A message without an ID cannot be remembered as the one to be careful with. */
+    p->memory.window_one |= p->current.uidl_size == 0;
+    pop3_fetch_drop(p, POP3_DISCARD_SUSPECT, POP3_DISCARD_SUSPECT, false);
+    pop3_fail(p, SCOPE_MAILBOX, RETRY_BACKOFF,
+              "A message ended before it had the size that the server listed; it will be "
+              "fetched anew with nothing else under way, to see whether that was its end.");
+    return false;
+}
