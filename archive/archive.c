@@ -453,6 +453,8 @@ int archive_stats(struct archive *a, struct archive_stats *out)
         err = add_segments(a, t, out);
     if (err == 0)
         err = add_parts(t, out);
+    if (err == 0)
+        err = index_count(t, TABLE_UNCONFIRMED, &out->unconfirmed);
     index_abort(t);
     if (err == 0)
         err = join(a->path, "index/data.mdb", path);

@@ -129,6 +129,7 @@ struct archive_stats {
     uint64_t parts;             /* pieces of attachments, each kept once */
     uint64_t parts_kept_bytes;  /* of these, decoded, before they are compressed */
     uint64_t parts_named_bytes; /* what messages name of them: once for each message body */
+    uint64_t unconfirmed;       /* deletions that no two later listings have confirmed */
     uint64_t head_segment;      /* the newest sealed segment; 0: none */
     uint8_t head[SHA256_SIZE];  /* its trailer's hash: pins the whole chain */
 };

@@ -123,6 +123,21 @@ static bool deletion_row(struct verifier *v, uint32_t source, uint64_t n, uint8_
            (row.lsn == v->view.header.lsn && row.state == state);
 }
 
+/* What a trusted listing named, or a later one. */
+static bool maildrop_row_of(struct verifier *v, struct span meta)
+{
+    struct session_meta m;
+    struct maildrop_row row;
+    uint64_t lsn = v->view.header.lsn;
+    if (session_meta_decode(meta, &m) != 0 || m.trusted == 0)
+        return true;
+    if (row_get_maildrop(v->txn, v->view.header.account, m.source, &row) != 0 ||
+        row.lsn < lsn)
+        return false;
+    return (m.flags & SESSION_NAMES) == 0 || row.named_lsn > lsn ||
+           (row.named_lsn == lsn && span_equal(row.named, m.named));
+}
+
 static bool intent_rows(struct verifier *v, struct span meta)
 {
     struct intents_reader reader;
@@ -176,6 +191,8 @@ void verify_rows(struct verifier *v, uint64_t segment)
         found = chunk_row(v, meta, &at);
         break;
     case RECORD_SESSION:
+        found = maildrop_row_of(v, meta) && ledger_row(v, &at);
+        break;
     case RECORD_SESSION_RUN:
     case RECORD_QUARANTINE:
     case RECORD_LOST:

@@ -25,8 +25,8 @@ struct message_life {
     uint64_t listed; /* a bit for each source (the first 64) that lists it now */
 };
 
-/* For archive_each_entry_of() with LEDGER_ALL_TYPES: one line, or one object of an array,
- * for each event that concerns the message. */
-int message_life_entry(void *life, const struct ledger_entry *e);
+/* For archive_each_entry_of() with LEDGER_ALL_TYPES, arg a struct message_life: one line,
+ * or one object of an array, for each event that concerns the message. */
+int message_life_entry(void *arg, const struct ledger_entry *e);
 
 #endif

@@ -37,6 +37,7 @@ static void print_json(struct output *out, struct archive *a, const struct archi
     json_number(&j, "parts_named_bytes", s->parts_named_bytes);
     json_number(&j, "parts_kept_bytes", s->parts_kept_bytes);
     json_number(&j, "kept_once_bytes", once_bytes(s));
+    json_number(&j, "unconfirmed", s->unconfirmed);
     json_number(&j, "segments", s->segments);
     json_number(&j, "sealed", s->sealed);
     json_number(&j, "head_segment", s->head_segment);
@@ -91,6 +92,9 @@ static void print_text(struct output *out, const struct archive_stats *s)
     print_parts(out, s);
     output_print(out, "%-10s %" PRIu64 ", %" PRIu64 " of them sealed\n", "segments",
                  s->segments, s->sealed);
+    if (s->unconfirmed > 0)
+        output_print(out, "%-10s %" PRIu64 " deletions, see mailcask deletions\n",
+                     "unconfirmed", s->unconfirmed);
     if (s->head_segment != 0)
         output_print(out, "%-10s %s (segment %" PRIu64 ")\n", "head", head,
                      s->head_segment);
@@ -135,8 +139,9 @@ const struct command command_stats = {
         "1 MiB each), parts_named_bytes (what messages name of them), parts_kept_bytes "
         "(what "
         "is kept; both\n"
-        "decoded, not compressed), kept_once_bytes (named less kept), segments, sealed, "
-        "head_segment\n"
+        "decoded, not compressed), kept_once_bytes (named less kept), unconfirmed "
+        "(deletions),\n"
+        "segments, sealed, head_segment\n"
         "(0: none), head (hexadecimal, or null).",
     .statuses = "0  done\n2  usage, or no archive there\n4  could not run",
     .example = "mailcask stats --json --archive /var/lib/mailcask",

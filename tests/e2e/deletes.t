@@ -57,6 +57,7 @@ def deleted_within_one_pass():
     is_([("RETR=12" in s, "DELE=12" in s) for s in sessions], [(True, False), (False, True)],
         "one session fetches, the next one deletes")
     is_(states(cask, "one"), [("accepted", [[1, 12]])], "the ledger has the outcome")
+    is_(cask.json("stats")[0]["unconfirmed"], 12, "which nothing confirms yet")
     intents = entries(cask, "one", "intent")
     is_((len(intents), len(intents[0]["messages"])), (1, 12), "and, before it, the intent")
     is_({m["read_back"] for m in intents[0]["messages"]}, {True}, "on the proof of a copy read back")
@@ -64,6 +65,7 @@ def deleted_within_one_pass():
     is_(states(cask, "one")[-1], ("absent", [[1, 12]]), "a later listing lacks them")
     cask.once()
     is_(states(cask, "one")[-1], ("confirmed", [[1, 12]]), "a second one confirms it")
+    is_(cask.json("stats")[0]["unconfirmed"], 0, "none is unconfirmed any more")
     before = len(states(cask, "one"))
     cask.once()
     is_(len(states(cask, "one")), before, "and that is the end of it")
