@@ -57,21 +57,29 @@ static int open_survey(struct survey *s)
     return err != 0 ? err : reader_create(s->archive, &s->reader);
 }
 
-static int count_same_size(void *arg, const struct uidl_entry *e)
+/* What a UIDL has meant. */
+struct meanings {
+    const struct survey *survey;
+    uint64_t listed_size;
+    unsigned same_size;
+    unsigned listed; /* by the last listing: all under this one UIDL */
+};
+
+static int count_meaning(void *arg, const struct uidl_entry *e)
 {
-    struct uidl_entry *found = arg; /* n counts */
-    if (e->n != 0 && e->listed_size == found->listed_size)
-        found->n++;
+    struct meanings *found = arg;
+    found->same_size += e->n != 0 && e->listed_size == found->listed_size;
+    found->listed += number_set_has(found->survey->row.named, e->n);
     return 0;
 }
 
-/* What the index knows of a message's deletion, and whether its UIDL is shared. No
- * transaction is open while segments are read. */
+/* What the index knows of a message's deletion and its UIDL. No transaction is open while
+ * segments are read. */
 static int look_up(struct survey *s, const struct message_meta *m,
-                   struct deletion_row *out_row, bool *out_shared)
+                   struct deletion_row *out_row, struct meanings *out_meanings)
 {
     struct index_txn *t = NULL;
-    struct uidl_entry same = {.listed_size = m->listed_size};
+    *out_meanings = (struct meanings){.survey = s, .listed_size = m->listed_size};
     int err = index_begin_read(s->archive->index, &t);
     if (err != 0)
         return err;
@@ -79,8 +87,8 @@ static int look_up(struct survey *s, const struct message_meta *m,
     if (err == ERR_NOT_FOUND)
         err = 0;
     if (err == 0)
-        err = row_each_uidl(t, s->how->account, m->source, m->uidl, count_same_size, &same);
-    *out_shared = same.n > 1;
+        err = row_each_uidl(t, s->how->account, m->source, m->uidl, count_meaning,
+                            out_meanings);
     index_abort(t);
     return err;
 }
@@ -96,18 +104,22 @@ static bool is_damaged(const struct survey *s, uint64_t n)
 static int judge(struct survey *s, const struct message_meta *m, bool readable,
                  struct surveyed_message *out)
 {
-    bool shared = false;
+    struct meanings meanings;
     *out = (struct surveyed_message){.message = m, .verdict = DELETION_KEEP};
-    int err = look_up(s, m, &out->deletion, &shared);
+    int err = look_up(s, m, &out->deletion, &meanings);
     if (err != 0)
         return err;
     if (!readable || is_damaged(s, m->n)) {
         out->why = "its archived copy is damaged";
         return 0;
     }
+    if (meanings.listed > 1) {
+        out->why = "the server lists its UIDL more than once";
+        return 0;
+    }
     const struct deletion_case c = {.message = m,
                                     .uidl = m->uidl,
-                                    .shared_uidl = shared,
+                                    .shared_uidl = meanings.same_size > 1,
                                     .weak_maildrop = s->row.weak_lsn != 0,
                                     .state = out->deletion.state,
                                     .attempt = out->deletion.attempt,

@@ -22,9 +22,10 @@ static void notice(struct session *s, uint8_t flags)
 {
     if (flags & SESSION_RENUMBERED)
         (void)snprintf(s->notice, sizeof(s->notice),
-                       "%s:%u: most of the messages listed before have other UIDLs now; "
-                       "they are fetched again, none is stored twice, and none will be "
-                       "deleted unless it is fetched once more and is equal.",
+                       "%s:%u: most of the messages listed before have other UIDLs or "
+                       "sizes now; they are fetched again, what is equal is not stored "
+                       "twice, and nothing is deleted unless it is fetched once more and "
+                       "is equal.",
                        s->host, s->port);
     else if ((flags & SESSION_DOUBTED) != 0 && s->delete_before_us != 0)
         (void)snprintf(s->notice, sizeof(s->notice),

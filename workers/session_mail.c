@@ -282,8 +282,8 @@ static void count_result(struct session *s, enum intake_result result)
     case INTAKE_HEALED:
         s->counts.healed++;
         break;
-    case INTAKE_AGAIN:
-        s->counts.known++;
+    case INTAKE_AGAIN: /* in a delete session its line was known */
+        s->counts.known += s->kind == POOL_FETCH;
         break;
     }
     atomic_fetch_add(&s->worker->shared->messages, 1);

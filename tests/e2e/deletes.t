@@ -151,6 +151,16 @@ def listing_not_trusted():
     is_((len(left(server, "extra")), server.log("dele")), (12, []), "an untrusted listing: nothing is deleted")
 
 
+def ambiguous():
+    """Q6: one UIDL, two messages."""
+    server, cask = scripted("twice", 'on LOGIN uidl 1-2 "same"\n', MESSAGES[:3])
+    cask.once()
+    is_(left(server, "twice"), ["m0001", "m0002"], "messages that share a UIDL are not deleted")
+    told = [json.loads(l) for l in cask.tool("deletions", "--config", cask.write_config(), "--json").out.splitlines()]
+    is_([(d["n"], d["verdict"]) for d in told], [(1, "keep"), (2, "keep"), (3, "later")], "and said so beforehand")
+    is_([s["known"] for s in entries(cask, "twice", "session")], [0, 3], "each is known once")
+
+
 def number_reused():
     """Q8: UIDL 17 for another message of the same size."""
     server, cask = scripted("reuse", "", MESSAGES[:2], "--uidl", "number", delete="never")
@@ -237,7 +247,7 @@ def renumbered():
     cask.accounts["renum"]["delete"] = "archived"
     result = cask.once()
     is_(cask.json("accounts")[0]["messages"], 12, "new UIDLs: no second copy")
-    like(result.err.decode(), r"renum: .*have other UIDLs now", "the operator is told")
+    like(result.err.decode(), r"renum: .*have other UIDLs or sizes now", "the operator is told")
     is_(server.log("dele"), [], "nothing is deleted in that pass")
     result = cask.once()
     is_(left(server, "renum"), [], "but in the next one")
@@ -275,7 +285,7 @@ def dovecot():
 
 
 for case in (deleted_within_one_pass, off_or_never, told_beforehand, after_a_time, switched_off_meanwhile, listing_not_trusted,
-             number_reused, only_hidden, quit_lost, refused, damaged_copy, renumbered, many, dovecot):
+             ambiguous, number_reused, only_hidden, quit_lost, refused, damaged_copy, renumbered, many, dovecot):
     diag(case.__name__)
     case()
 done()
