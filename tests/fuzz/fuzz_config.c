@@ -40,7 +40,7 @@ static void check_name(const char *name)
 
 static void check_config(const struct config *config)
 {
-    FUZZ_CHECK(config->archive_path[0] != '\0' && !config->deletes);
+    FUZZ_CHECK(config->archive_path[0] != '\0');
     for (size_t i = 0; i < config->server_count; i++) {
         const struct config_server *s = &config->servers[i];
         FUZZ_CHECK(s->host[0] != '\0' && s->port > 0 && s->max_connections > 0);
@@ -51,24 +51,29 @@ static void check_config(const struct config *config)
         const struct config_account *a = &config->accounts[i];
         check_name(a->name);
         FUZZ_CHECK(a->user[0] != '\0' && a->password[0] != '\0' && a->poll_ms > 0);
-        FUZZ_CHECK(a->delete_rule == CONFIG_DELETE_NEVER);
+        FUZZ_CHECK((a->delete_rule == CONFIG_DELETE_AFTER) == (a->delete_after_ms > 0));
         FUZZ_CHECK(config_find_account(config, a->name) == a);
         FUZZ_CHECK(config_find_server(config, a->server->name) == a->server);
         FUZZ_CHECK(i == 0 || strcmp(config->accounts[i - 1].name, a->name) < 0);
     }
 }
 
-/* The archive's path alone, which must be the same. */
-static void check_path(const char *path, const struct config *config)
+/* What is read alone, which must be the same. */
+static void check_alone(const char *path, const struct config *config)
 {
     struct config_error error = {""};
     char *archive_path = NULL;
+    bool deletes = false;
     int err = config_archive_path(path, &archive_path, &error);
     if (err != 0)
         check_error(err, &error);
     FUZZ_CHECK(config == NULL ||
                (err == 0 && strcmp(archive_path, config->archive_path) == 0));
     free(archive_path);
+    err = config_archive_deletes(path, &deletes, &error);
+    if (err != 0)
+        check_error(err, &error);
+    FUZZ_CHECK(config == NULL || (err == 0 && deletes == config->deletes));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -88,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_config(config);
     else
         check_error(err, &error);
-    check_path(path, err == 0 ? config : NULL);
+    check_alone(path, err == 0 ? config : NULL);
     if (err == 0)
         config_free(config);
     close(TABLE_FD);
