@@ -24,6 +24,8 @@ static const char *why_keep(const struct deletion_case *c)
         return "the server gave no UIDL that names it";
     if (m->listed_size == SIZE_UNKNOWN)
         return "the server listed no size for it";
+    if (c->meanings > DELETION_MEANINGS_MAX)
+        return "the server gives other bytes under its UIDL each time";
     if (c->attempt >= DELETION_ATTEMPTS_MAX && !deletion_is_tombstone(c->state))
         return "the server has kept it although it was told to delete it three times";
     return NULL;

@@ -14,6 +14,9 @@
 #define DELETIONS_PER_SESSION 500
 /* Tries to delete one message, over all sessions. */
 #define DELETION_ATTEMPTS_MAX 3
+/* Messages that one UIDL, with one size, may stand for: a server that gives other bytes
+ * each time would have each of them archived. */
+#define DELETION_MEANINGS_MAX 3
 
 _Static_assert(DELETIONS_PER_SESSION <= DELETIONS_MAX, "one DELETE_INTENT a session");
 
@@ -28,6 +31,7 @@ struct deletion_case {
     const struct message_meta *message;
     struct span uidl;   /* under which it is listed now */
     bool shared_uidl;   /* which has meant several messages of this size */
+    unsigned meanings;  /* of these, not deleted by us */
     bool weak_maildrop; /* whose UIDLs have changed or were reused (Q7, Q8) */
     uint8_t state;      /* enum deletion_state */
     uint8_t attempt;

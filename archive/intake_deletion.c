@@ -68,6 +68,7 @@ static enum deletion_verdict judge(struct intake *in, const struct message_meta 
         .message = m,
         .uidl = in->line_uidl,
         .shared_uidl = in->line.shared,
+        .meanings = in->line.live,
         .weak_maildrop = maildrop_row(in->maildrop)->weak_lsn != 0,
         .state = row.state,
         .attempt = row.attempt,

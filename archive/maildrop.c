@@ -192,11 +192,16 @@ bool maildrop_has_bytes(struct maildrop *m, uint64_t n, const uint8_t sha256[SHA
 
 /* The listing */
 
+static bool is_tombstone(struct maildrop *m, struct index_txn *t, uint64_t n)
+{
+    return deletion_is_tombstone((uint8_t)row_deletion_state(t, m->account, m->source, n));
+}
+
 /* It should not be listed: we deleted it, or it had vanished from a listing that was
  * believed. What the UIDL means now is to be seen. */
 static bool had_gone(struct maildrop *m, struct index_txn *t, uint64_t n)
 {
-    if (deletion_is_tombstone((uint8_t)row_deletion_state(t, m->account, m->source, n)))
+    if (is_tombstone(m, t, n))
         return true;
     return m->row.named_lsn != 0 && n <= m->row.highest && !number_set_has(m->row.named, n);
 }
@@ -225,6 +230,7 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
         return;
     }
     j->same_size++;
+    j->line.live += !is_tombstone(m, j->txn, e->n);
     if (j->line.verdict != MAILDROP_WANTED || maildrop_is_claimed(m, e->n) ||
         maildrop_is_lost(m, e->n))
         return;

@@ -49,10 +49,11 @@ enum maildrop_verdict {
 /* What a line of the listing means. */
 struct maildrop_line {
     enum maildrop_verdict verdict;
-    uint64_t n;  /* of MAILDROP_KNOWN */
-    bool shared; /* the UIDL has meant several messages of this size */
-    bool sized;  /* the size was known when it was fetched, and is the same now */
-    bool twice;  /* the listing has named this UIDL before (Q6) */
+    uint64_t n;    /* of MAILDROP_KNOWN */
+    bool shared;   /* the UIDL has meant several messages of this size */
+    unsigned live; /* of these, not deleted by us */
+    bool sized;    /* the size was known when it was fetched, and is the same now */
+    bool twice;    /* the listing has named this UIDL before (Q6) */
 };
 
 /* listed_size may be SIZE_UNKNOWN. The same UIDL twice is known twice only if two messages

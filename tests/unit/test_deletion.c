@@ -485,6 +485,39 @@ static void a_clock_behind_the_archive_deletes_nothing(void **state)
     fixture_teardown(&f);
 }
 
+static void a_server_that_gives_other_bytes_each_time_fills_no_archive(void **state)
+{
+    static const char *const bodies[] = {"aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff"};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        const struct line line = {"7", bodies[i]};
+        fetch(&f, &line, 1);
+        assert_int_equal(delete_all(&f, &line, 1, DELETION_ACCEPTED).planned, i == 0);
+        if (i == 0)
+            fetch(&f, &line, 1); /* it was not deleted after all */
+    }
+    assert_int_equal(highest(&f), DELETION_MEANINGS_MAX + 1);
+    fixture_teardown(&f);
+}
+
+/* A report of one size each day, the only message of its mailbox. */
+static void a_number_may_be_reused_for_ever_if_each_message_was_deleted(void **state)
+{
+    static const char *const bodies[] = {"aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff"};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        const struct line line = {"1", bodies[i]};
+        fetch(&f, &line, 1);
+        assert_int_equal(delete_all(&f, &line, 1, DELETION_ACCEPTED).planned, 1);
+    }
+    assert_int_equal(highest(&f), 6);
+    fixture_teardown(&f);
+}
+
 static void a_session_deletes_up_to_its_cap(void **state)
 {
     struct deletion_plan plan = {0};
@@ -564,6 +597,8 @@ int main(void)
         cmocka_unit_test(the_third_empty_listing_is_believed),
         cmocka_unit_test(a_window_on_a_larger_mailbox_confirms_nothing),
         cmocka_unit_test(a_clock_behind_the_archive_deletes_nothing),
+        cmocka_unit_test(a_server_that_gives_other_bytes_each_time_fills_no_archive),
+        cmocka_unit_test(a_number_may_be_reused_for_ever_if_each_message_was_deleted),
         cmocka_unit_test(a_session_deletes_up_to_its_cap),
         cmocka_unit_test(the_journal_is_rebuilt_and_survives_repacking_order),
         cmocka_unit_test(each_message_is_judged_by_what_is_known_of_it),
