@@ -493,6 +493,14 @@ static void forgive_tail(struct segment_check *c, const struct segment_row *row,
         c->v->bad.size = bad_before;
 }
 
+/* A kill between making the file and writing its header leaves it to the next recovery; a
+ * service may be just there. CASK names a segment only once its header is durable. */
+static bool is_stillborn(const struct verifier *v, uint64_t id, int err)
+{
+    return id > v->archive->cask.highest_segment &&
+           (err == ERR_DAMAGED || err == ERR_VERSION || err == ERR_NOT_FOUND);
+}
+
 int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *row)
 {
     struct segment_file f;
@@ -500,6 +508,8 @@ int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *ro
     size_t bad_before = v->bad.size;
     int err =
         segment_open(v->archive->ops, v->archive->path, id, v->archive->cask.uuid, &f);
+    if (is_stillborn(v, id, err))
+        return 0;
     v->summary->segments++;
     if (err == ERR_DAMAGED || err == ERR_VERSION || err == ERR_NOT_FOUND) {
         verify_structure(v, id, 0,

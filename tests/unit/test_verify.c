@@ -375,6 +375,34 @@ static void verify_works_without_an_index(void **state)
     assert_true(verify_found_damage(&s));
 }
 
+/* Killed before the header of a new segment was written: nothing in it was acknowledged. */
+static void a_stillborn_segment_is_no_damage(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+    struct stat st;
+    target_path(f, ACCOUNTS + 1, path);
+    for (off_t size = 0; size <= SEGMENT_HEADER_SIZE; size += SEGMENT_HEADER_SIZE) {
+        int fd = open(path, O_WRONLY | O_CREAT, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(ftruncate(fd, size), 0);
+        close(fd);
+        fixture_open(f, ARCHIVE_READ);
+        struct verify_summary s = fixture_verify(f, false);
+        assert_false(verify_found_damage(&s));
+        assert_int_equal(s.segments, ACCOUNTS);
+        fixture_close(f);
+    }
+    fixture_open(f, ARCHIVE_WRITE);
+    assert_int_equal(stat(path, &st), -1);
+    fixture_close(f);
+    target_path(f, ACCOUNTS, path); /* which is named in CASK */
+    assert_int_equal(truncate(path, 0), 0);
+    fixture_open(f, ARCHIVE_READ);
+    struct verify_summary s = fixture_verify(f, false);
+    assert_true(verify_found_damage(&s));
+}
+
 /* Damage that the operator has acknowledged is told, but no longer fails the check. */
 static void acknowledged_losses_are_not_damage(void **state)
 {
@@ -418,6 +446,7 @@ int main(void)
         TEST(a_damaged_chunk_heals),
         TEST(a_wrong_index_is_found),
         TEST(verify_works_without_an_index),
+        TEST(a_stillborn_segment_is_no_damage),
         TEST(acknowledged_losses_are_not_damage),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
