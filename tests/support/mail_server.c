@@ -27,7 +27,7 @@ struct mail_server {
     int fd;
     uint16_t port;
     pthread_t thread;
-    atomic_uint sessions, retrs, quits, held, open;
+    atomic_uint sessions, retrs, quits, deletes, held, open;
 };
 
 struct connection {
@@ -197,7 +197,7 @@ static void stat(struct connection *c)
     size_t sum = 0;
     for (unsigned i = 0; i < o->count; i++)
         sum += o->messages[i].size;
-    say(c, "+OK %u %zu\r\n", o->count, sum);
+    say(c, "+OK %u %zu\r\n", o->count + o->stat_more, sum);
 }
 
 static void pass(struct connection *c)
@@ -211,10 +211,19 @@ static void pass(struct connection *c)
         say(c, "+OK\r\n");
 }
 
+static void dele(struct connection *c, unsigned number)
+{
+    bool there = number >= 1 && number <= c->server->options.count;
+    if (there && number < 32)
+        atomic_fetch_or(&c->server->deletes, 1u << number);
+    say(c, there ? "+OK\r\n" : "-ERR no such message\r\n");
+}
+
 static void quit(struct connection *c)
 {
     atomic_fetch_add(&c->server->quits, 1);
-    say(c, "+OK bye\r\n");
+    if (!c->server->options.close_at_quit)
+        say(c, "+OK bye\r\n");
     flush(c);
     c->over = true;
 }
@@ -238,6 +247,8 @@ static void obey(struct connection *c, const char *line)
         list(c, line[0] == 'U');
     else if (strncmp(line, "RETR ", 5) == 0)
         retr(c, (unsigned)strtoul(line + 5, NULL, 10));
+    else if (strncmp(line, "DELE ", 5) == 0)
+        dele(c, (unsigned)strtoul(line + 5, NULL, 10));
     else if (strcmp(line, "QUIT") == 0)
         quit(c);
     else
@@ -341,6 +352,11 @@ unsigned mail_server_retrs(const struct mail_server *server)
 unsigned mail_server_quits(const struct mail_server *server)
 {
     return atomic_load(&server->quits);
+}
+
+unsigned mail_server_deletes(const struct mail_server *server)
+{
+    return atomic_load(&server->deletes);
 }
 
 unsigned mail_server_held(const struct mail_server *server)

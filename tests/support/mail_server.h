@@ -30,6 +30,8 @@ struct mail_server_options {
     unsigned hold;      /* sends half of this message and then waits for the client */
     unsigned no_answer; /* does not answer a RETR of this one */
     unsigned refuse;    /* -ERR to its RETR */
+    unsigned stat_more; /* STAT counts so many that are not listed */
+    bool close_at_quit; /* without an answer */
 };
 
 struct mail_server *mail_server_start(const struct mail_server_options *options);
@@ -41,6 +43,9 @@ uint16_t mail_server_port(const struct mail_server *server);
 unsigned mail_server_sessions(const struct mail_server *server);
 unsigned mail_server_retrs(const struct mail_server *server);
 unsigned mail_server_quits(const struct mail_server *server);
+/* A bit for each message number, below 32, for which DELE was sent. Nothing goes: see
+ * struct mail_server_options for what the next server has. */
+unsigned mail_server_deletes(const struct mail_server *server);
 /* Half of the held message went out. */
 unsigned mail_server_held(const struct mail_server *server);
 
