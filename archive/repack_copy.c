@@ -166,6 +166,8 @@ static int copy_record(struct repack *r, struct segment_file *f)
 {
     const struct place place = {.segment = f->header.id, .offset = r->view.offset};
     int err = 0;
+    if (row_is_ledger(r->view.header.type))
+        return pack_view(r, &r->view);
     switch (r->view.header.type) {
     case RECORD_COMMIT:
     case RECORD_SEAL:
@@ -175,13 +177,6 @@ static int copy_record(struct repack *r, struct segment_file *f)
         return 0;
     case RECORD_ACCOUNT:
     case RECORD_SOURCE:
-    case RECORD_SEEN:
-    case RECORD_SESSION:
-    case RECORD_SESSION_RUN:
-    case RECORD_DELETE_INTENT:
-    case RECORD_DELETE_OUTCOME:
-    case RECORD_QUARANTINE:
-    case RECORD_LOST:
         return pack_view(r, &r->view);
     case RECORD_PACK:
         return take_pack_apart(r);

@@ -93,7 +93,7 @@ static int store_record(void *arg, struct record *r)
     return store_append(f->archive, r);
 }
 
-struct intake *fixture_intake(struct fixture *f, const char *name)
+struct intake *fixture_open_intake(struct fixture *f, const char *name)
 {
     struct intake_config config = {.archive = f->archive,
                                    .lookup = f->lookup,
@@ -106,6 +106,12 @@ struct intake *fixture_intake(struct fixture *f, const char *name)
                      0);
     lookup_rest(f->lookup);
     assert_int_equal(intake_open(&config, &in), 0);
+    return in;
+}
+
+struct intake *fixture_intake(struct fixture *f, const char *name)
+{
+    struct intake *in = fixture_open_intake(f, name);
     intake_listed(in, true);
     return in;
 }

@@ -32,6 +32,8 @@ void fixture_close(struct fixture *f);
 void fixture_crash(struct fixture *f);
 
 /* An intake for account `name` whose records go straight into the store. */
+struct intake *fixture_open_intake(struct fixture *f, const char *name);
+/* The same, behind a trusted listing of nothing. */
 struct intake *fixture_intake(struct fixture *f, const char *name);
 /* One message that the (trusted) listing names: judge, and if it is wanted take it in.
  * Returns the verdict; *out_result is set when it was wanted. */

@@ -31,28 +31,6 @@ struct result {
     bool quiet;
 };
 
-static int store_record(void *arg, struct record *r)
-{
-    struct fixture *f = arg;
-    return store_append(f->archive, r);
-}
-
-static struct intake *open_intake(struct fixture *f)
-{
-    struct intake_config config = {.archive = f->archive,
-                                   .lookup = f->lookup,
-                                   .codec = f->codec,
-                                   .emit = store_record,
-                                   .arg = f};
-    struct intake *in = NULL;
-    assert_int_equal(store_origin(f->archive, span_text(ALICE), span_text("pop.example"),
-                                  span_text(ALICE), &config.account, &config.source),
-                     0);
-    lookup_rest(f->lookup);
-    assert_int_equal(intake_open(&config, &in), 0);
-    return in;
-}
-
 static void close_intake(struct fixture *f, struct intake *in, struct result *r)
 {
     assert_int_equal(intake_flush(in), 0);
@@ -83,7 +61,7 @@ static struct result fetch_some(struct fixture *f, const struct line *lines, siz
 {
     struct result r = {.session = {.listed = count, .trusted = trusted, .began_us = 1}};
     bool wanted[LINES_MAX];
-    struct intake *in = open_intake(f);
+    struct intake *in = fixture_open_intake(f, ALICE);
     assert_true(intake_may_delete(in, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US));
     for (size_t i = 0; i < count; i++) {
         wanted[i] = intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
@@ -115,7 +93,7 @@ static struct result delete_some(struct fixture *f, const struct line *lines, si
         .session = {
             .listed = count, .trusted = 1, .began_us = 1, .flags = SESSION_DELETES}};
     bool compare[LINES_MAX] = {false};
-    struct intake *in = open_intake(f);
+    struct intake *in = fixture_open_intake(f, ALICE);
     assert_true(intake_may_delete(in, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US));
     for (size_t i = 0; i < count; i++)
         if (intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
@@ -475,7 +453,7 @@ static void a_clock_behind_the_archive_deletes_nothing(void **state)
     (void)state;
     fixture_setup(&f);
     fetch(&f, three, 1);
-    struct intake *in = open_intake(&f);
+    struct intake *in = fixture_open_intake(&f, ALICE);
     assert_false(intake_may_delete(in, INT64_MAX, INT64_C(1700000000000000)));
     intake_judge(in, span_text("a"), strlen("first"));
     assert_int_equal(intake_offer(in, 1), INTAKE_KEEP);
