@@ -3,8 +3,8 @@
  * power cut leaves behind the fault, nothing that was acknowledged is lost: after a failed
  * sync the pages that waited are gone for good, as on Linux, whatever a second sync says.
  *
- *     crash_faults [--all] [--jobs J] [--fault KIND]
- *     crash_faults --fault KIND:N
+ *     crash_faults [--all] [--images N] [--jobs J] [--fault KIND]
+ *     crash_faults --fault KIND:N [--images N]
  *
  * The first strikes at some calls of each kind (or of one), with --all at every one. */
 #include "tests/crash/check.h"
@@ -28,8 +28,10 @@
 #define SEED 7u
 /* Of each kind, without --all. */
 #define QUICK_CALLS 12u
-/* Images behind each fault: the nothing and the everything, and some that are random. */
-#define IMAGES 4u
+/* Images behind each fault: the nothing and the everything at the end, then random ones. */
+#define IMAGES 6u
+/* Most of these soon after it, in so many calls: what it did is mended by what follows. */
+#define SOON 60u
 
 static const struct fault_kind_of_call {
     const char *name;
@@ -63,7 +65,7 @@ struct run {
     const struct fault_kind_of_call *kind;
     unsigned long calls; /* of this kind, in a run without fault */
     unsigned long step;
-    unsigned jobs;
+    unsigned jobs, images;
     struct shared *shared;
     struct tap tap;
 };
@@ -88,18 +90,28 @@ static void fail_fault(struct run *r, unsigned long at, const char *what, const 
     tap_comment(why);
 }
 
-/* Power cuts at points from the end of the log back to the fault. */
-static void check_behind(struct run *r, unsigned job, unsigned long at,
+static size_t point_behind(const struct event_log *log, size_t event, unsigned image,
+                           uint64_t *random)
+{
+    size_t left = log->count - event;
+    if (image < 2)
+        return log->count;
+    if (image % 3 == 2 || left <= SOON)
+        return event + random_below(random, left + 1);
+    return event + random_below(random, SOON);
+}
+
+static void check_behind(struct run *r, unsigned job, const struct call_fault *fault,
                          const struct event_log *log)
 {
-    uint64_t random = at * 64 + (uint64_t)(r->kind - kinds);
+    uint64_t random = fault->at * 64 + (uint64_t)(r->kind - kinds);
     struct check c = {.mail = &r->mail, .log = log};
     snprintf(c.folder, sizeof(c.folder), "%s/image-%u", r->folder, job);
-    for (unsigned i = 0; i < IMAGES; i++) {
+    for (unsigned i = 0; i < r->images; i++) {
         struct disk d;
         char what[80];
         c.seed = i < 2 ? i : random_next(&random);
-        c.point = i < 2 ? log->count : random_below(&random, log->count + 1);
+        c.point = point_behind(log, fault->event, i, &random);
         disk_init(&d);
         for (size_t k = 0; k < c.point; k++)
             disk_apply(&d, &log->events[k]);
@@ -109,7 +121,7 @@ static void check_behind(struct run *r, unsigned job, unsigned long at,
         snprintf(what, sizeof(what), "power cut at %zu of %zu, image %u", c.point,
                  log->count, i);
         if (!check_image(&c))
-            fail_fault(r, at, what, c.why);
+            fail_fault(r, fault->at, what, c.why);
     }
 }
 
@@ -140,7 +152,7 @@ static void strike(struct run *r, unsigned job, unsigned long at)
         fail_fault(r, at, "workload", recorded.why);
     if (r->calls == 0) /* this fault alone */
         print_fault(&log);
-    check_behind(r, job, at, &log);
+    check_behind(r, job, &fault, &log);
     event_log_free(&log);
 }
 
@@ -206,8 +218,9 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"all", no_argument, NULL, 'a'},
                                             {"jobs", required_argument, NULL, 'j'},
                                             {"fault", required_argument, NULL, 'f'},
+                                            {"images", required_argument, NULL, 'n'},
                                             {NULL, 0, NULL, 0}};
-    static struct run r = {.jobs = 2};
+    static struct run r = {.jobs = 2, .images = IMAGES};
     const char *fault = NULL;
     bool every = false;
     int option;
@@ -216,6 +229,8 @@ int main(int argc, char **argv)
             every = true;
         else if (option == 'j')
             r.jobs = (unsigned)strtoul(optarg, NULL, 10);
+        else if (option == 'n')
+            r.images = (unsigned)strtoul(optarg, NULL, 10);
         else if (option == 'f')
             fault = optarg;
         else

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define HEAD_PAGES 2u
+
 /* How a kind of thing that waited is decided. */
 enum rule {
     RULE_NONE,
@@ -24,6 +26,7 @@ enum rule {
     RULE_ONE,     /* a single one */
     RULE_ALL_BUT_ONE,
     RULE_ONE_FILE, /* pages and sizes: all of one file, none of the others */
+    RULE_NO_HEADS, /* pages: all, but where files begin; LMDB's roots are there */
     RULE_COUNT,
 };
 
@@ -67,8 +70,8 @@ static size_t waiting_pages(const struct disk *d)
 static void choose(struct choice *c, const struct disk *d, uint64_t seed)
 {
     static const enum rule pages[] = {
-        RULE_NONE, RULE_ALL,         RULE_ANY,  RULE_ANY,     RULE_TORN,    RULE_ORDERED,
-        RULE_ONE,  RULE_ALL_BUT_ONE, RULE_TORN, RULE_ORDERED, RULE_ONE_FILE};
+        RULE_NONE, RULE_ALL,         RULE_ANY,  RULE_ANY,     RULE_TORN,     RULE_ORDERED,
+        RULE_ONE,  RULE_ALL_BUT_ONE, RULE_TORN, RULE_ORDERED, RULE_ONE_FILE, RULE_NO_HEADS};
     static const enum rule sizes[] = {RULE_NONE, RULE_ALL,     RULE_ALL,
                                       RULE_ANY,  RULE_ORDERED, RULE_ONE_FILE};
     /* Names mostly get there, or the index would hardly ever be there to be looked at. */
@@ -111,6 +114,8 @@ static bool lets_through(struct choice *c, enum rule rule, size_t at, size_t ser
         return at != c->one;
     case RULE_ONE_FILE:
         return file == c->file;
+    case RULE_NO_HEADS:
+        return at >= HEAD_PAGES;
     case RULE_COUNT:
         break;
     }
@@ -127,6 +132,8 @@ static const uint8_t *version_of(struct choice *c, const struct waiting_page *p,
             last--;
         return p->versions[last].serial < c->moment ? p->versions[last].data : NULL;
     }
+    if (c->pages == RULE_NO_HEADS)
+        at = (size_t)p->index;
     if (!lets_through(c, c->pages, at, 0, file))
         return NULL;
     if (c->pages == RULE_ANY || c->pages == RULE_TORN)

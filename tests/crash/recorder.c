@@ -95,6 +95,8 @@ static bool strikes(unsigned kind, bool index)
         return false;
     f->calls++;
     bool now = f->at != 0 && f->calls >= f->at && f->calls - f->at <= f->again;
+    if (f->calls == f->at)
+        f->event = recorder.log->count;
     recorder.killed = now && f->kill;
     return now;
 }

@@ -30,6 +30,7 @@ struct call_fault {
     unsigned long at;    /* the call of these kinds, from 1; 0: never */
     unsigned long again; /* so many calls behind it fail as well */
     unsigned long calls; /* counted here */
+    size_t event;        /* of the log, at which it struck first */
 };
 
 /* Log what happens below `root` from now on. The log holds what is there already. fault may
