@@ -2,7 +2,8 @@
 """A disk that fails under the real programs (tests/preload/faults.c): an fdatasync that fails once, with and
 without its pages lost, a full disk in the middle of a batch and within LMDB's commit, reads that fail. What
 is not on the disk is not acknowledged: sessions leave without QUIT, one line says why, the archive recovers,
-fetching goes on by itself, nothing is lost and nothing kept twice."""
+fetching goes on by itself, nothing is lost and nothing kept twice; nor is anything
+deleted from a server that cannot be restored."""
 
 import sys
 
@@ -28,9 +29,9 @@ for name, messages in MESSAGES.items():
 class World:
     """An archive, a server, and the rules by which the disk fails."""
 
-    def __init__(self, *names):
+    def __init__(self, *names, mail=mail, **settings):
         self.server = Pop3d(mail, "--no-lock", certificate=certificates.good, ca=certificates.ca, script=SCRIPT)
-        self.cask = Mailcask()
+        self.cask = Mailcask(**settings)
         self.cask.add_server("s", self.server.port, certificates.ca, poll="1s")
         for name in names:
             self.cask.add_account(name, "s")
@@ -110,6 +111,9 @@ def stays_broken():
         or diag(service.output())
     ended = world.server.wait_log(r"^session later ")
     ok(all(re.search(NO_QUIT, l) for l in ended), "no session ends with QUIT") or diag("\n".join(ended))
+    told = world.cask.json("status")[0]["service"]
+    ok(told["state"] == "failed" and "No space left" in told["problem"] and told["next_try"],
+       "status tells the same, and when it is tried again") or diag(told)
     world.fail()
     begin = time.monotonic()
     service.child.send_signal(signal.SIGHUP)
@@ -143,11 +147,11 @@ def cannot_read():
     is_(world.whole(), "", "and nothing of it stays")
 
 
-def in_a_pass(call, name, what):
-    """mailcaskd --once, failing at each such call in turn."""
+def in_a_pass(call, name, what, step=1):
+    """mailcaskd --once, failing at each such call in turn, or at each step-th."""
     wrong = []
     harmless = what == "SHORT" and name == "*.seg"  # such a write is continued
-    for n in range(1, 100):
+    for n in range(1, 100, step):
         world = World("first")
         world.fail(f"{call} {name} {n} {what}")
         failed = world.cask.once(env=world.env)
@@ -163,7 +167,32 @@ def in_a_pass(call, name, what):
                 after.status != 0 or why:
             wrong.append(f"{n}: {why} {kept} kept, {said} lines, verify {sound}, {failed} {after}")
     then = "nothing happens" if harmless else "one line, exit 4 unless all is archived, and the next pass mends it"
-    ok(n > 1 and not wrong, f"--once: {call} {name} fails with {what}, each of {n - 1}: {then}") or diag("\n".join(wrong))
+    ok(n > 1 and not wrong, f"--once: {call} {name} fails with {what}, each of {(n - 1) // step}: {then}") or diag("\n".join(wrong))
+
+
+def while_deleting(call, name, what, step=1):
+    """The same for a pass that also deletes from the server, on an archive that had all of it before."""
+    wrong, dele = [], 0
+    for n in range(1, 100, step):
+        box = temp_folder()
+        files = write_files(box / "first", {f"m{i:04}": m for i, m in enumerate(MESSAGES["first"])})
+        world = World("first", mail=box, deletes="off")
+        world.cask.accounts["first"]["delete"] = "archived"
+        world.cask.once()
+        world.cask.settings["deletes"] = "on"
+        world.fail(f"{call} {name} {n} {what}")
+        failed = world.cask.once(env=world.env)
+        if not world.struck():
+            break
+        gone = EACH - len(os.listdir(files))
+        dele += gone > 0
+        why = world.whole()
+        after = [world.cask.once(), world.cask.once()]
+        why = why or world.whole() or ("" if not os.listdir(files) else "not all is deleted in the end")
+        if failed.status not in (0, 1, 4) or {a.status for a in after} != {0} or why:
+            wrong.append(f"{n}: {why} {gone} deleted, {failed} {after}")
+    ok(n > 1 and not wrong, f"deleting: {call} {name} fails with {what}, each of {(n - 1) // step} (after which {dele} had deleted): "
+       "all of it can be restored at once and later, and goes from the server in the end") or diag("\n".join(wrong))
 
 
 EIO = "Input/output error; look at the disk"
@@ -176,7 +205,9 @@ goes_on("a disk error in LMDB's commit", ["sync data.mdb 1 EIO"], EIO)
 stays_broken()
 cannot_read()
 for rule in (("write", "*.seg", "ENOSPC"), ("write", "*.seg", "SHORT"), ("sync", "*.seg", "EIO"), ("sync", "*.seg", "LOSE"),
-             ("write", "data.mdb", "ENOSPC"), ("write", "data.mdb", "SHORT"), ("sync", "data.mdb", "EIO"), ("sync", "segments", "EIO"),
-             ("sync", "CASK*", "EIO")):
+             ("write", "data.mdb", "ENOSPC", 3), ("write", "data.mdb", "SHORT", 4), ("sync", "data.mdb", "EIO"),
+             ("sync", "segments", "EIO"), ("sync", "CASK*", "EIO")):
     in_a_pass(*rule)
+for rule in (("write", "*.seg", "ENOSPC"), ("sync", "*.seg", "LOSE"), ("read", "*.seg", "EIO", 12), ("sync", "data.mdb", "EIO")):
+    while_deleting(*rule)
 done()
