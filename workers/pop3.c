@@ -276,6 +276,7 @@ void pop3_enter(struct pop3 *p, enum pop3_state state)
         p->callbacks.fetched_all(p->arg);
         break;
     case POP3_DELETE:
+        pop3_window_open(p); /* the replies have one line each */
         pop3_delete_go_on(p);
         break;
     case POP3_QUIT:

@@ -157,6 +157,14 @@ void pop3_window_send(struct pop3 *p, enum pop3_command command, const char *ver
         p->stats.window = p->queue_count;
 }
 
+void pop3_window_open(struct pop3 *p)
+{
+    const struct pop3_limits *limits = &p->config.limits;
+    if (pop3_may_pipeline(p) && !p->config.careful)
+        p->window = limits->window_start < limits->window_max ? limits->window_start
+                                                              : limits->window_max;
+}
+
 void pop3_window_grow(struct pop3 *p)
 {
     if (p->window == 1 || ++p->window_answers < p->window)
@@ -281,11 +289,7 @@ void pop3_fetch_go_on(struct pop3 *p)
 
 void pop3_fetch_enter(struct pop3 *p)
 {
-    const struct pop3_limits *limits = &p->config.limits;
-    p->window = 1;
-    if (pop3_may_pipeline(p) && !p->config.careful)
-        p->window = limits->window_start < limits->window_max ? limits->window_start
-                                                              : limits->window_max;
+    p->window = 1; /* until it is known how to keep replies apart: pop3_sync_end() */
     pop3_fetch_go_on(p);
 }
 

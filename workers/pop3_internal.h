@@ -179,7 +179,9 @@ void pop3_fetch_go_on(struct pop3 *p);
 void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard held,
                      bool awaited);
 
-/* The window of the RETRs and the DELEs. */
+/* The window of the RETRs and the DELEs. It is 1 until opened, and stays so if the server
+ * does not pipeline or the session is careful. */
+void pop3_window_open(struct pop3 *p);
 bool pop3_window_has_room(const struct pop3 *p);
 /* Refilled when it is half empty: fewer and larger batches, and the pipe still never runs
  * dry. */
@@ -201,9 +203,10 @@ void pop3_leave(struct pop3 *p);
 
 /* pop3_sync.c: with several commands under way, do the replies still belong to them? A
  * surplus line, or a lone dot that ended a body early (Q21, Q53), shifts all that follow,
- * and a message would be archived under the ID of another. These return false, and the
- * session has ended, if it looks like that: the next one is careful, where what is not
- * asked for shows at once. */
+ * and a message would be archived under the ID of another. So the window opens only behind
+ * a message whose size, or "n octets", was LIST's, and stays open while they are. These
+ * return false, and the session has ended, once they are not: the next one is careful,
+ * where what is not asked for shows at once. */
 
 /* "+OK n octets" to the RETR that is due, before the message before it counts as proven. */
 bool pop3_sync_status(struct pop3 *p, uint64_t octets);

@@ -16,6 +16,16 @@ static const char *status_word(const struct pop3 *p)
     return NULL;
 }
 
+static bool octets_are_reliable(const struct pop3 *p)
+{
+    return p->octets_agreed && !p->octets_differed;
+}
+
+static bool sizes_are_reliable(const struct pop3 *p)
+{
+    return p->sizes_agreed && !p->sizes_differed;
+}
+
 bool pop3_sync_slice(struct pop3 *p, const char *slice, size_t size)
 {
     size_t begun =
@@ -35,7 +45,7 @@ bool pop3_sync_status(struct pop3 *p, uint64_t octets)
 {
     struct listing_entry entry = listing_wanted(p->listing, pop3_expected(p)->index);
     bool agrees = octets == entry.size && octets != POP3_OCTETS_UNKNOWN;
-    bool lost = p->window > 1 && !agrees && p->octets_agreed && !p->octets_differed;
+    bool lost = p->window > 1 && !agrees && octets_are_reliable(p);
     p->octets_agreed |= agrees;
     p->octets_differed |= !agrees;
     if (lost) {
@@ -48,21 +58,22 @@ bool pop3_sync_status(struct pop3 *p, uint64_t octets)
 bool pop3_sync_end(struct pop3 *p)
 {
     uint64_t listed = p->current.size;
-    if (listed == LISTING_SIZE_UNKNOWN)
-        return true;
-    bool shorter = p->body_size < listed && listed - p->body_size > EXACT_SLACK;
-    bool exact = p->body_size <= listed + EXACT_SLACK && !shorter;
-    bool reliable = (p->sizes_agreed && !p->sizes_differed) || p->octets == listed;
-    bool lost = p->window > 1 && shorter && reliable;
-    p->sizes_agreed |= exact;
-    p->sizes_differed |= !exact;
+    uint64_t off = UINT64_MAX;
+    if (listed != LISTING_SIZE_UNKNOWN)
+        off = p->body_size < listed ? listed - p->body_size : p->body_size - listed;
+    bool lost = p->window > 1 && off > EXACT_SLACK && sizes_are_reliable(p);
+    p->sizes_agreed |= off <= EXACT_SLACK;
+    p->sizes_differed |= off > EXACT_SLACK;
+    if (p->window == 1 && (sizes_are_reliable(p) || octets_are_reliable(p)))
+        pop3_window_open(p);
     if (!lost)
         return true;
     /* A message without an ID cannot be remembered as the one to be careful with. */
     p->memory.window_one |= p->current.uidl_size == 0;
     pop3_fetch_drop(p, POP3_DISCARD_SUSPECT, POP3_DISCARD_SUSPECT, false);
-    pop3_fail(p, SCOPE_MAILBOX, RETRY_BACKOFF,
-              "A message ended before it had the size that the server listed; it will be "
-              "fetched anew with nothing else under way, to see whether that was its end.");
+    pop3_fail(
+        p, SCOPE_MAILBOX, RETRY_BACKOFF,
+        "A message had another size than the server listed, as none before it; it will "
+        "be fetched anew with nothing else under way, to see whether that was its end.");
     return false;
 }

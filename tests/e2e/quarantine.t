@@ -139,8 +139,7 @@ def comes_later():
 def torn_tail():
     cask = mailcask("later")
     service = cask.start()
-    wait_for(lambda: len(server.served("later")) == len(MESSAGES), what="mail")
-    time.sleep(0.5)
+    wait_for(lambda: [a for a in cask.json("accounts") if a["messages"] == len(MESSAGES)], what="mail")
     service.stop(signal.SIGKILL)
     segment = sorted((cask.archive / "segments").iterdir())[-1]
     size = segment.stat().st_size

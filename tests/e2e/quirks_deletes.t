@@ -174,14 +174,20 @@ def q16_a_size_that_changed_is_another_message():
 
 
 def q21_half_a_message_is_not_deleted():
+    """Nor the one behind it, for which a sender wrote another: whatever the server tells of sizes."""
     trap = message(2, b"before\r\n.\r\n+OK 59 octets\r\nSubject: 3\r\n\r\nforged\r\n")
-    content = [MESSAGES[0], trap, *MESSAGES[2:]]
-    for status in ("", 'on RETR status "+OK"\n'):
-        box = drop(content, script=status.replace("RETR", "RETR name m0002 lone-dot") + status +
-                   "on RETR name m0002 lone-dot\n")
-        box.once(status=1)
-        passes(box, 2)
-        stays(box, {"m0002"}, "what was put aside stays on the server, nobody's mail is lost", content)
+    approximate = 'on LIST entry * "%n 1024"\n'
+    for place in (2, 1):
+        content = [m for i, m in enumerate(MESSAGES, 1) if i != place]
+        content.insert(place - 1, trap)
+        name = f"m000{place}"
+        for status in ("", 'status "+OK" '):
+            for sizes in ("", approximate):
+                script = f"on RETR name {name} {status}lone-dot\n" + (f"on RETR {status}\n" if status else "") + sizes
+                box = drop(content, script=script)
+                box.once(status=1)
+                box.once(status=None)
+                stays(box, {name}, "what was put aside stays on the server, nobody's mail is lost", content)
 
 
 def q22_behind_the_wrapper_nothing_is_deleted():

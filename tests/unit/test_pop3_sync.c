@@ -39,20 +39,49 @@ static void q21_sizes_that_were_exact_tell_of_an_early_end(void **state)
 {
     (void)state;
     const struct play *y = retrieve("+OK\r\n" SEVEN, "+OK\r\n" CUT, "+OK\r\n" SEVEN);
-    assert_ended(y, "ended before", "discard 2 suspect");
+    assert_ended(y, "another size", "discard 2 suspect");
     assert_non_null(strstr(y->log.data, "end 1"));
     assert_false(y->memory.window_one); /* the next session is careful for its sake */
 }
 
-static void q21_so_does_the_server_itself(void **state)
+static void q21_the_window_opens_only_where_replies_can_be_told_apart(void **state)
 {
     (void)state;
-    const struct script first = {
-        .steps = {PIPELINED_START, THREE, STEP("RETR 1", "+OK 7 octets\r\n" SHORT),
-                  STEP("RETR 2", "+OK 20 octets\r\n" TWENTY),
-                  STEP("RETR 3", "+OK 7 octets\r\n" SEVEN), NOOP},
+    static struct generated g;
+    static const struct {
+        const char *reply;
+        bool opens;
+    } cases[] = {{"+OK\r\nx\r\n.\r\n", true},
+                 {"+OK\r\nsomewhat longer\r\n.\r\n", false},
+                 {"+OK 9 octets\r\nsomewhat longer\r\n.\r\n", false},
+                 {"+OK 3 octets\r\nsomewhat longer\r\n.\r\n", true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        generate(&g, 5, 5, cases[i].reply);
+        const struct play *y = perform(&g.script);
+        assert_success(y);
+        assert_int_equal(y->stats.window, cases[i].opens ? 4 : 0);
+    }
+}
+
+static void q53_a_surplus_status_line_is_noticed_in_a_window(void **state)
+{
+    (void)state;
+    const struct script script = {
+        .steps = {PIPELINED_START, THREE, STEP("RETR 1", "+OK\r\n" SEVEN),
+                  STEP("RETR 2", "+OK\r\n" TWENTY "+OK 5 messages\r\n"),
+                  STEP("RETR 3", "+OK\r\n" SEVEN), NOOP},
     };
-    assert_ended(perform(&first), "ended before", "discard 1 suspect");
+    const size_t cuts[] = {1, SIZE_MAX};
+    for (size_t i = 0; i < 2; i++) {
+        static struct play y;
+        play(&y, &script, cuts[i], 0);
+        assert_ended(&y, "no reply", "discard 3 suspect");
+        assert_true(y.memory.window_one);
+        assert_non_null(strstr(y.log.data, "end 2"));
+        assert_null(strstr(y.log.data, "end 3"));
+    }
+    /* Alone it can only be the message's own. */
+    assert_success(retrieve("+OK\r\n+OK 5\r\n.\r\n", "+OK\r\n" TWENTY, "+OK\r\n" SEVEN));
 }
 
 static void q21_a_forged_reply_makes_the_message_before_it_suspect(void **state)
@@ -104,7 +133,7 @@ static void a_message_without_an_id_is_remembered_by_its_server(void **state)
                   STEP("RETR 2", "+OK\r\n" CUT), NOOP},
     };
     const struct play *y = perform(&script);
-    assert_ended(y, "ended before", "discard 2 suspect");
+    assert_ended(y, "another size", "discard 2 suspect");
     assert_true(y->memory.window_one);
 }
 
@@ -112,7 +141,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(q21_sizes_that_were_exact_tell_of_an_early_end),
-        cmocka_unit_test(q21_so_does_the_server_itself),
+        cmocka_unit_test(q21_the_window_opens_only_where_replies_can_be_told_apart),
+        cmocka_unit_test(q53_a_surplus_status_line_is_noticed_in_a_window),
         cmocka_unit_test(q21_a_forged_reply_makes_the_message_before_it_suspect),
         cmocka_unit_test(q16_servers_that_are_not_exact_are_believed),
         cmocka_unit_test(one_at_a_time_the_end_is_the_end),
