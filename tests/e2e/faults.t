@@ -197,17 +197,32 @@ def while_deleting(call, name, what, step=1):
 
 EIO = "Input/output error; look at the disk"
 FULL = "No space left on device; free some space"
-goes_on("an fdatasync fails once", ["sync *.seg 1 EIO"], EIO)
-goes_on("an fdatasync fails once and its pages are lost", ["sync *.seg 1 LOSE"], EIO)
-goes_on("the disk is full in the middle of a batch", ["write *.seg 1 SHORT", "write *.seg 2 ENOSPC"], FULL)
-goes_on("the disk is full in LMDB's commit", ["write data.mdb 1 ENOSPC"], FULL)
-goes_on("a disk error in LMDB's commit", ["sync data.mdb 1 EIO"], EIO)
-stays_broken()
-cannot_read()
-for rule in (("write", "*.seg", "ENOSPC"), ("write", "*.seg", "SHORT"), ("sync", "*.seg", "EIO"), ("sync", "*.seg", "LOSE"),
-             ("write", "data.mdb", "ENOSPC", 3), ("write", "data.mdb", "SHORT", 4), ("sync", "data.mdb", "EIO"),
-             ("sync", "segments", "EIO"), ("sync", "CASK*", "EIO")):
-    in_a_pass(*rule)
-for rule in (("write", "*.seg", "ENOSPC"), ("sync", "*.seg", "LOSE"), ("read", "*.seg", "EIO", 12), ("sync", "data.mdb", "EIO")):
-    while_deleting(*rule)
+
+
+def service():
+    goes_on("an fdatasync fails once", ["sync *.seg 1 EIO"], EIO)
+    goes_on("an fdatasync fails once and its pages are lost", ["sync *.seg 1 LOSE"], EIO)
+    goes_on("the disk is full in the middle of a batch", ["write *.seg 1 SHORT", "write *.seg 2 ENOSPC"], FULL)
+    goes_on("the disk is full in LMDB's commit", ["write data.mdb 1 ENOSPC"], FULL)
+    goes_on("a disk error in LMDB's commit", ["sync data.mdb 1 EIO"], EIO)
+    stays_broken()
+    cannot_read()
+
+
+def once():
+    for rule in (("write", "*.seg", "ENOSPC"), ("write", "*.seg", "SHORT"), ("sync", "*.seg", "EIO"),
+                 ("sync", "*.seg", "LOSE"), ("write", "data.mdb", "ENOSPC", 3), ("write", "data.mdb", "SHORT", 4),
+                 ("sync", "data.mdb", "EIO"), ("sync", "segments", "EIO"), ("sync", "CASK*", "EIO")):
+        in_a_pass(*rule)
+
+
+def deleting():
+    for rule in (("write", "*.seg", "ENOSPC"), ("sync", "*.seg", "LOSE"), ("read", "*.seg", "EIO", 12),
+                 ("sync", "data.mdb", "EIO")):
+        while_deleting(*rule)
+
+
+# faults.t [PART...]: these parts only.
+for part in sys.argv[1:] or ["service", "once", "deleting"]:
+    {"service": service, "once": once, "deleting": deleting}[part]()
 done()
