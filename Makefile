@@ -8,7 +8,7 @@ VERSION := 0.1.0
 
 # What the program needs, and what its tests need on top (Debian's package names).
 DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-dev \
-              libxxhash-dev libmodpbase64-dev libgmime-3.0-dev
+              libxxhash-dev libmodpbase64-dev libgmime-3.0-dev libsystemd-dev
 DEPS_DEMO  :=
 DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd
 DEPS_PLANT := patch
@@ -33,9 +33,9 @@ endif
 OPT    ?= -O2 -g
 SAN    :=
 # Evaluated on first use: `make deps` must work before pkg-config exists.
-PKGS    = openssl liburing libzstd lmdb libxxhash gmime-3.0
+PKGS    = openssl liburing libzstd lmdb libxxhash gmime-3.0 libsystemd
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g'))$(PKG_CFLAGS)
-LIBS_DAEMON := -lssl -lcrypto -luring -lzstd -llmdb -lxxhash -lmodpbase64
+LIBS_DAEMON := -lssl -lcrypto -luring -lzstd -llmdb -lxxhash -lmodpbase64 -lsystemd
 LIBS_TOOLS   = $(eval LIBS_TOOLS := -lcrypto -lzstd -llmdb -lxxhash -lmodpbase64 $$(shell pkg-config --libs gmime-3.0))$(LIBS_TOOLS)
 
 CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMAILCASK_VERSION='"$(VERSION)"' -I.

@@ -4,11 +4,13 @@
 #include "archive/size_text.h"
 #include "daemon/clock.h"
 #include "daemon/exits.h"
+#include "daemon/notify.h"
 #include "daemon/progress.h"
 #include "daemon/requests.h"
 #include "daemon/rounds.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,6 +25,7 @@ struct service {
     const struct service_config *how;
     struct rounds rounds;
     struct status status;
+    struct notify notify;
     struct control *control;
     uint64_t opened_ms; /* when the archive was opened last */
     uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
@@ -131,15 +134,42 @@ static void reload(struct service *v)
         log_line(log, "mailcaskd: max-memory changes with the next start");
 }
 
+/* The service manager's line about us. */
+static void tell_status(struct service *v)
+{
+    const struct rounds *r = &v->rounds;
+    char text[NOTIFY_STATUS_SIZE];
+    struct pool_progress progress;
+    if (r->archive == NULL) {
+        notify_status(&v->notify, clock_now_ms(), v->problem);
+        return;
+    }
+    sessions_progress(r->sessions, &progress);
+    uint32_t sessions = sessions_count(r->sessions);
+    (void)snprintf(text, sizeof(text),
+                   "%zu account%s on %zu server%s, %" PRIu32 " session%s, %" PRIu64
+                   " message%s archived since the start",
+                   r->config->account_count, r->config->account_count == 1 ? "" : "s",
+                   r->config->server_count, r->config->server_count == 1 ? "" : "s",
+                   sessions, sessions == 1 ? "" : "s", progress.messages,
+                   progress.messages == 1 ? "" : "s");
+    notify_status(&v->notify, clock_now_ms(), text);
+}
+
 /* Wait, and do what signals ask for. True if a reload was among it. */
 static bool wait_for_events(struct service *v, uint64_t max_ms)
 {
     struct signals *signals = v->how->signals;
-    rounds_wait(&v->rounds, signals, v->control, max_ms);
+    notify_alive(&v->notify, clock_now_ms());
+    tell_status(v);
+    uint64_t alive_ms = notify_wait_ms(&v->notify, clock_now_ms());
+    rounds_wait(&v->rounds, signals, v->control, alive_ms < max_ms ? alive_ms : max_ms);
     bool asked = signals->reload;
     if (asked) {
         signals->reload = false;
+        notify_reloading();
         reload(v);
+        notify_ready();
     }
     return asked;
 }
@@ -173,6 +203,7 @@ static void reopen(struct service *v)
         wait_a_while(v);
         if (v->how->signals->stop)
             return;
+        notify_long_work(&v->notify);
         if (rounds_open(&v->rounds, text) == 0) {
             v->opened_ms = clock_now_ms();
             log_line(v->how->log, "mailcaskd: archive %s: open again, going on",
@@ -205,6 +236,7 @@ static void run(struct service *v)
                  problem);
         memcpy(v->problem, problem, sizeof(v->problem));
         v->status.problem_since_s = (int64_t)time(NULL);
+        notify_long_work(&v->notify);
         (void)rounds_close(&v->rounds);
         take_ends(v, true);
         reopen(v);
@@ -217,7 +249,9 @@ static int serve(struct service *v)
     v->opened_ms = clock_now_ms();
     rounds_announce(&v->rounds, NULL);
     status_listen(&v->status, v->control, v->how->log);
+    notify_ready();
     run(v);
+    notify_stopping();
     control_destroy(v->control);
     v->control = NULL;
     int err = rounds_close(&v->rounds);
@@ -253,6 +287,8 @@ int service_run(const struct service_config *how)
     char text[ARCHIVE_PROBLEM_SIZE];
     if (set_up(&v) != 0)
         return EXIT_CANNOT;
+    notify_init(&v.notify, clock_now_ms());
+    notify_status(&v.notify, clock_now_ms(), "opening the archive");
     int err = rounds_open(&v.rounds, text);
     if (err == 0)
         err = serve(&v);
