@@ -202,7 +202,7 @@ CRASH_JOBS ?= $(shell nproc)
 crash: deps-test ## power cuts and failing calls: CRASH_IMAGES (12000) disks are recovered and checked
 	$(Q)$(MAKE) --no-print-directory $(CRASH_BINS)
 	$(Q)$(BUILD)/tests/crash_images --images $(CRASH_IMAGES) --seed $(CRASH_SEED) --jobs $(CRASH_JOBS)
-	$(Q)$(BUILD)/tests/crash_faults --all --jobs $(CRASH_JOBS)
+	$(Q)$(BUILD)/tests/crash_faults --all --images 4 --jobs $(CRASH_JOBS)
 
 planted: deps-planted deps-lint ## plant each bug of tests/planted, and see it caught
 	$(Q)$(MAKE) --no-print-directory test-programs

@@ -54,9 +54,10 @@ static int open_archive(struct check *c, const char *folder, enum archive_mode m
     return archive_open(path, &options, out);
 }
 
-/* As a killed process leaves it. */
+/* As a killed process leaves it; but what is not recorded is closed in good order. */
 static void leave(struct archive *a)
 {
+    recorder_kill();
     if (a->store != NULL && a->store->failed == 0)
         a->store->failed = ERR_STOPPED;
     archive_close(a);

@@ -57,6 +57,11 @@ void recorder_stop(void)
     recorder.fault = NULL;
 }
 
+void recorder_kill(void)
+{
+    recorder.killed = true;
+}
+
 void recorder_revive(void)
 {
     recorder.killed = false;
@@ -103,9 +108,11 @@ static bool strikes(unsigned kind, bool index)
 
 static bool fails(unsigned kind, bool index)
 {
-    if (!strikes(kind, index) || recorder.fault->short_write)
+    if (!strikes(kind, index))
         return false;
-    errno = recorder.fault->error;
+    if (!recorder.killed && recorder.fault->short_write)
+        return false;
+    errno = recorder.killed ? EIO : recorder.fault->error;
     return true;
 }
 
@@ -191,8 +198,8 @@ static ssize_t recorded_vector(int fd, const struct iovec *parts, int count, off
         return write_vector(fd, parts, count, offset);
     struct iovec half = {parts[0].iov_base, (parts[0].iov_len + 1) / 2};
     if (strikes(CALL_WRITE, file->index)) {
-        if (!recorder.fault->short_write) {
-            errno = recorder.fault->error;
+        if (recorder.killed || !recorder.fault->short_write) {
+            errno = recorder.killed ? EIO : recorder.fault->error;
             return -1;
         }
         parts = &half;

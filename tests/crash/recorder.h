@@ -20,14 +20,12 @@ enum {
 };
 
 struct call_fault {
-    unsigned kinds;  /* of CALL_* */
-    bool index_only; /* calls on files of LMDB alone */
-    bool
-        short_write; /* half is written, with success; else: nothing is done, and `error` */
-    bool kill; /* nothing is done from this call on, until recorder_revive(): the process is
-                  gone, and the files are as they were in the page cache */
-    int error; /* an errno */
-    unsigned long at;    /* the call of these kinds, from 1; 0: never */
+    unsigned kinds;   /* of CALL_* */
+    bool index_only;  /* calls on files of LMDB alone */
+    bool short_write; /* half of it is written, with success */
+    bool kill;        /* as recorder_kill() */
+    int error;        /* an errno; without the above nothing is done, and this returned */
+    unsigned long at; /* the call of these kinds, from 1; 0: never */
     unsigned long again; /* so many calls behind it fail as well */
     unsigned long calls; /* counted here */
     size_t event;        /* of the log, at which it struck first */
@@ -38,7 +36,9 @@ struct call_fault {
 void recorder_start(const char *root, struct event_log *log, struct call_fault *fault);
 void recorder_stop(void);
 
-/* After a kill: a new process begins. */
+/* The process is gone, and the files are as they were in the page cache: from here on every
+ * call fails and does nothing, until a new process begins. */
+void recorder_kill(void);
 void recorder_revive(void);
 
 /* The system's file operations; events of calls made through them have by_table set. */

@@ -269,14 +269,18 @@ static int open_archive(struct life *l)
     return archive_open(l->path, &options, &l->archive);
 }
 
-/* As a killed process leaves it. */
-static void leave(struct life *l)
+static void close_failed(struct life *l)
 {
-    if (l->archive != NULL && l->archive->store->failed == 0)
-        l->archive->store->failed = ERR_STOPPED;
     archive_close(l->archive);
     l->archive = NULL;
     recorder_revive();
+}
+
+/* As a killed process leaves it. */
+static void leave(struct life *l)
+{
+    recorder_kill();
+    close_failed(l);
 }
 
 /* After a failure the store promises nothing more, and is opened again. */
@@ -286,7 +290,7 @@ static void failed(struct life *l, int err)
     if (l->archive != NULL && store_failure(l->archive) != 0 &&
         store_commit(l->archive) == 0)
         wrong(l, "a store that has failed commits", err);
-    leave(l);
+    close_failed(l);
 }
 
 static int repack(struct life *l)
