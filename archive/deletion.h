@@ -30,8 +30,8 @@ enum deletion_verdict {
 struct deletion_case {
     const struct message_meta *message;
     struct span uidl;   /* under which it is listed now */
-    bool shared_uidl;   /* which has meant several messages of this size */
-    unsigned meanings;  /* of these, not deleted by us */
+    bool shared_uidl;   /* which has meant several messages */
+    unsigned meanings;  /* of this size, not deleted by us */
     bool weak_maildrop; /* whose UIDLs have changed or were reused (Q7, Q8) */
     uint8_t state;      /* enum deletion_state */
     uint8_t attempt;

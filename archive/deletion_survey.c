@@ -62,7 +62,8 @@ struct meanings {
     const struct survey *survey;
     uint64_t listed_size;
     struct index_txn *txn;
-    unsigned same_size, live;
+    uint64_t last; /* of the messages */
+    unsigned messages, live;
     unsigned listed; /* by the last listing: all under this one UIDL */
 };
 
@@ -70,8 +71,9 @@ static int count_meaning(void *arg, const struct uidl_entry *e)
 {
     struct meanings *found = arg;
     const struct survey *s = found->survey;
+    found->messages += e->n != 0 && e->n != found->last;
+    found->last = e->n != 0 ? e->n : found->last;
     if (e->n != 0 && e->listed_size == found->listed_size) {
-        found->same_size++;
         found->live += !deletion_is_tombstone(
             (uint8_t)row_deletion_state(found->txn, s->how->account, s->source, e->n));
     }
@@ -85,7 +87,7 @@ static int look_up(struct survey *s, const struct message_meta *m,
                    struct deletion_row *out_row, struct meanings *out_meanings)
 {
     struct index_txn *t = NULL;
-    *out_meanings = (struct meanings){.survey = s, .listed_size = m->listed_size};
+    *out_meanings = (struct meanings){.survey = s};
     int err = index_begin_read(s->archive->index, &t);
     if (err != 0)
         return err;
@@ -126,7 +128,7 @@ static int judge(struct survey *s, const struct message_meta *m, bool readable,
     }
     const struct deletion_case c = {.message = m,
                                     .uidl = m->uidl,
-                                    .shared_uidl = meanings.same_size > 1,
+                                    .shared_uidl = meanings.messages > 1,
                                     .meanings = meanings.live,
                                     .weak_maildrop = s->row.weak_lsn != 0,
                                     .state = out->deletion.state,

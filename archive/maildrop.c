@@ -25,6 +25,7 @@ struct maildrop {
     struct buffer claimed;
     struct buffer doubted; /* of the claimed ones */
     struct buffer probed;  /* to be compared all the same: see maildrop_probe() */
+    struct buffer spoken;  /* a line has named a UIDL of theirs */
     struct buffer ambiguous;
     struct buffer returned; /* deleted by us, and there again */
     struct buffer named;    /* of maildrop_conclude() */
@@ -91,8 +92,8 @@ void maildrop_close(struct maildrop *m)
 {
     if (m == NULL)
         return;
-    struct buffer *const sets[] = {&m->last,      &m->claimed,  &m->doubted, &m->probed,
-                                   &m->ambiguous, &m->returned, &m->named};
+    struct buffer *const sets[] = {&m->last,   &m->claimed,   &m->doubted,  &m->probed,
+                                   &m->spoken, &m->ambiguous, &m->returned, &m->named};
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
         buffer_free(sets[i]);
     free(m->damaged);
@@ -112,13 +113,14 @@ int64_t maildrop_newest_us(const struct maildrop *m)
 size_t maildrop_memory(const struct maildrop *m)
 {
     return m->last.capacity + m->claimed.capacity + m->doubted.capacity +
-           m->probed.capacity + m->ambiguous.capacity + m->returned.capacity;
+           m->probed.capacity + m->spoken.capacity + m->ambiguous.capacity +
+           m->returned.capacity;
 }
 
 int maildrop_error(const struct maildrop *m)
 {
     bool failed = m->claimed.failed || m->doubted.failed || m->probed.failed ||
-                  m->ambiguous.failed || m->returned.failed;
+                  m->spoken.failed || m->ambiguous.failed || m->returned.failed;
     return failed ? -ENOMEM : 0;
 }
 
@@ -210,8 +212,8 @@ struct judging {
     struct maildrop *maildrop;
     struct index_txn *txn;
     uint64_t listed_size;
-    uint64_t gone; /* the first that had gone; 0: none */
-    unsigned same_size;
+    uint64_t gone;  /* the first that had gone; 0: none */
+    uint64_t meant; /* a message that the UIDL has meant; 0: none yet */
     struct maildrop_line line;
 };
 
@@ -223,13 +225,17 @@ static bool other_size(uint64_t a, uint64_t b)
 static void look_at_entry(struct judging *j, const struct uidl_entry *e)
 {
     struct maildrop *m = j->maildrop;
+    if (e->n != 0) {
+        buffer_put_bit(&m->spoken, e->n);
+        j->line.shared |= j->meant != 0 && j->meant != e->n;
+        j->meant = e->n;
+    }
     if (other_size(e->listed_size, j->listed_size))
         return;
     if (e->n == 0) {
         j->line.verdict = MAILDROP_QUARANTINED;
         return;
     }
-    j->same_size++;
     j->line.live += !is_tombstone(m, j->txn, e->n);
     if (j->line.verdict != MAILDROP_WANTED || maildrop_is_claimed(m, e->n) ||
         maildrop_is_lost(m, e->n))
@@ -249,11 +255,11 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
     j->line.sized = j->listed_size != SIZE_UNKNOWN && e->listed_size == j->listed_size;
 }
 
-/* All lines of one UIDL are ambiguous, whatever their sizes. */
+/* All lines of one UIDL are ambiguous, whatever their sizes and order. */
 static int note_twice(void *arg, const struct uidl_entry *e)
 {
     struct judging *j = arg;
-    if (e->n != 0 && maildrop_is_claimed(j->maildrop, e->n)) {
+    if (e->n != 0 && buffer_bit(&j->maildrop->spoken, e->n)) {
         j->line.twice = true;
         buffer_put_bit(&j->maildrop->ambiguous, e->n);
     }
@@ -285,7 +291,6 @@ struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
         maildrop_claim(m, j.gone);
         buffer_put_bit(&m->doubted, j.gone);
     }
-    j.line.shared = j.same_size > 1;
     return j.line;
 }
 

@@ -50,8 +50,8 @@ enum maildrop_verdict {
 struct maildrop_line {
     enum maildrop_verdict verdict;
     uint64_t n;    /* of MAILDROP_KNOWN */
-    bool shared;   /* the UIDL has meant several messages of this size */
-    unsigned live; /* of these, not deleted by us */
+    bool shared;   /* the UIDL has meant several messages, whatever their sizes */
+    unsigned live; /* of this size, not deleted by us */
     bool sized;    /* the size was known when it was fetched, and is the same now */
     bool twice;    /* the listing has named this UIDL before (Q6) */
 };

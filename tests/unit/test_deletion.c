@@ -314,6 +314,33 @@ static void a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown(void **sta
     fixture_teardown(&f);
 }
 
+/* The new one comes first, and has another size. */
+static void a_uidl_listed_twice_is_ambiguous_in_any_order(void **state)
+{
+    static const struct line twice[] = {{"a", "forged, and longer"}, {"a", "first"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, twice + 1, 1);
+    assert_int_equal(delete_all(&f, twice, 2, DELETION_ACCEPTED).planned, 0);
+    fixture_teardown(&f);
+}
+
+/* Q6, Q8: whatever its size was. */
+static void a_uidl_that_has_meant_another_message_is_compared(void **state)
+{
+    static const struct line twice[] = {{"a", "longer than the other"}, {"a", "first"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, twice, 2);
+    fetch(&f, twice + 1, 1);
+    struct result r = delete_all(&f, twice + 1, 1, DELETION_ACCEPTED);
+    assert_int_equal(r.compared, 1);
+    assert_int_equal(r.planned, 1);
+    fixture_teardown(&f);
+}
+
 static void another_size_is_another_message(void **state)
 {
     static const struct line grown[] = {{"a", "first and more"}};
@@ -567,6 +594,8 @@ int main(void)
         cmocka_unit_test(a_doubt_that_was_not_settled_stays),
         cmocka_unit_test(an_ambiguous_uidl_is_not_deleted),
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown),
+        cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_in_any_order),
+        cmocka_unit_test(a_uidl_that_has_meant_another_message_is_compared),
         cmocka_unit_test(another_size_is_another_message),
         cmocka_unit_test(a_poll_is_quiet_if_nothing_at_all_has_changed),
         cmocka_unit_test(an_untrusted_listing_deletes_nothing),
