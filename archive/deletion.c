@@ -14,6 +14,13 @@ bool deletion_uidl_is_weak(struct span uidl)
     return true;
 }
 
+/* An attempt that came to nothing before its DELE was sent is no attempt. */
+uint8_t deletion_next_attempt(const struct deletion_row *row)
+{
+    bool unsent = row->state == DELETION_UNSENT && row->attempt > 0;
+    return (uint8_t)(row->attempt + (unsent ? 0 : 1));
+}
+
 /* Why it is not to be deleted at all; NULL: it may be. */
 static const char *why_keep(const struct deletion_case *c)
 {
@@ -26,7 +33,8 @@ static const char *why_keep(const struct deletion_case *c)
         return "the server listed no size for it";
     if (c->meanings > DELETION_MEANINGS_MAX)
         return "the server gives other bytes under its UIDL each time";
-    if (c->attempt >= DELETION_ATTEMPTS_MAX && !deletion_is_tombstone(c->state))
+    if (c->attempt >= DELETION_ATTEMPTS_MAX && c->state != DELETION_UNSENT &&
+        !deletion_is_tombstone(c->state))
         return "the server has kept it although it was told to delete it three times";
     return NULL;
 }
@@ -50,6 +58,10 @@ static const char *why_compare(const struct deletion_case *c)
         return "the server has changed or reused UIDLs";
     if (c->shared_uidl)
         return "its UIDL has meant another message";
+    if (c->by_bytes)
+        return "its UIDL or its size has changed since it was fetched";
+    if (c->message->flags & MESSAGE_UNTRUSTED)
+        return "it was fetched on a listing that was not trusted";
     if (c->message->flags & MESSAGE_FORGEABLE)
         return "its UIDL could have been chosen by its sender";
     if (c->message->flags & MESSAGE_SHORT)

@@ -32,6 +32,8 @@ struct deletion_case {
     struct span uidl;   /* under which it is listed now */
     bool shared_uidl;   /* which has meant several messages */
     unsigned meanings;  /* of this size, not deleted by us */
+    bool by_bytes;      /* it or its size now is not what the message was fetched under:
+                           only equal bytes have shown that it means the message */
     bool weak_maildrop; /* whose UIDLs have changed or were reused (Q7, Q8) */
     uint8_t state;      /* enum deletion_state */
     uint8_t attempt;
@@ -40,6 +42,9 @@ struct deletion_case {
 
 /* out_why: a sentence's part in lower case, for behind "kept: "; "" for DELETION_MAY. */
 enum deletion_verdict deletion_verdict(const struct deletion_case *c, const char **out_why);
+
+/* Of the next try. */
+uint8_t deletion_next_attempt(const struct deletion_row *row);
 
 /* A decimal number: such UIDLs are given out anew after a rebuild (Q8). */
 bool deletion_uidl_is_weak(struct span uidl);

@@ -53,7 +53,8 @@ void intake_deletion_judged(struct intake *in, const struct maildrop_line *line,
         line->n > in->deletable_upto)
         return;
     struct deletion_row row = maildrop_deletion(in->maildrop, line->n);
-    if (!deletion_is_tombstone(row.state) && row.attempt < DELETION_ATTEMPTS_MAX)
+    if (!deletion_is_tombstone(row.state) &&
+        deletion_next_attempt(&row) <= DELETION_ATTEMPTS_MAX)
         buffer_put_bit(&in->deletable, line->n);
     if (in->deletable.failed)
         in->err = -ENOMEM;
@@ -69,12 +70,14 @@ static enum deletion_verdict judge(struct intake *in, const struct message_meta 
         .uidl = in->line_uidl,
         .shared_uidl = in->line.shared,
         .meanings = in->line.live,
+        .by_bytes = m->source != in->config.source || m->listed_size != in->line_size ||
+                    !span_equal(m->uidl, in->line_uidl),
         .weak_maildrop = maildrop_row(in->maildrop)->weak_lsn != 0,
         .state = row.state,
         .attempt = row.attempt,
         .archived_before_us = in->archived_before_us,
     };
-    *out_attempt = (uint8_t)(row.attempt + 1);
+    *out_attempt = deletion_next_attempt(&row);
     return deletion_verdict(&c, &why);
 }
 

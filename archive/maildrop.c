@@ -213,7 +213,7 @@ struct judging {
     struct index_txn *txn;
     uint64_t listed_size;
     uint64_t gone;  /* the first that had gone; 0: none */
-    uint64_t meant; /* a message that the UIDL has meant; 0: none yet */
+    uint64_t meant; /* by the UIDL's last entry; 0: none yet */
     struct maildrop_line line;
 };
 

@@ -314,6 +314,37 @@ static void a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown(void **sta
     fixture_teardown(&f);
 }
 
+/* Q31, Q9: nothing but equal bytes has shown that the new UIDL or size means it. */
+static void a_message_known_by_its_bytes_is_compared(void **state)
+{
+    static const struct line before[] = {{"a", "first"}, {"b", "second"}};
+    static const struct line moved[] = {{"a2", "first"}, {"b", "second"}};
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, before, 2);
+    assert_int_equal(fetch(&f, moved, 2).deduplicated, 1);
+    struct result r = delete_all(&f, moved, 2, DELETION_ACCEPTED);
+    assert_int_equal(r.compared, 1);
+    assert_int_equal(r.planned, 2);
+    fixture_teardown(&f);
+}
+
+/* Sessions that end before they send DELE may be many. */
+static void an_attempt_that_sent_nothing_does_not_count(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 3);
+    for (unsigned i = 0; i < DELETION_ATTEMPTS_MAX + 1; i++)
+        assert_int_equal(delete_all(&f, three, 3, DELETION_UNSENT).planned, 3);
+    for (unsigned i = 0; i < DELETION_ATTEMPTS_MAX; i++)
+        assert_int_equal(delete_all(&f, three, 3, DELETION_REFUSED).planned, 3);
+    assert_int_equal(delete_all(&f, three, 3, DELETION_REFUSED).planned, 0);
+    fixture_teardown(&f);
+}
+
 /* The new one comes first, and has another size. */
 static void a_uidl_listed_twice_is_ambiguous_in_any_order(void **state)
 {
@@ -575,6 +606,7 @@ static void each_message_is_judged_by_what_is_known_of_it(void **state)
     assert_int_equal(verdict(0, "123", 0, INT64_MAX), DELETION_COMPARE);
     assert_int_equal(verdict(0, "12a", 0, INT64_MAX), DELETION_MAY);
     assert_int_equal(verdict(MESSAGE_SHORT, "abc", 0, INT64_MAX), DELETION_COMPARE);
+    assert_int_equal(verdict(MESSAGE_UNTRUSTED, "abc", 0, INT64_MAX), DELETION_COMPARE);
     assert_int_equal(verdict(MESSAGE_FORGEABLE, "abc", 0, INT64_MAX), DELETION_COMPARE);
     assert_int_equal(verdict(MESSAGE_STAND_IN, "abc", 0, INT64_MAX), DELETION_KEEP);
     assert_int_equal(verdict(MESSAGE_NO_UIDL, "abc", 0, INT64_MAX), DELETION_KEEP);
@@ -594,6 +626,8 @@ int main(void)
         cmocka_unit_test(a_doubt_that_was_not_settled_stays),
         cmocka_unit_test(an_ambiguous_uidl_is_not_deleted),
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown),
+        cmocka_unit_test(a_message_known_by_its_bytes_is_compared),
+        cmocka_unit_test(an_attempt_that_sent_nothing_does_not_count),
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_in_any_order),
         cmocka_unit_test(a_uidl_that_has_meant_another_message_is_compared),
         cmocka_unit_test(another_size_is_another_message),
