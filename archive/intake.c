@@ -387,6 +387,11 @@ int intake_flush(struct intake *in)
     return in->err != 0 ? in->err : (in->err = packer_flush(in->packer));
 }
 
+void intake_suspect(struct intake *in)
+{
+    maildrop_suspect(in->maildrop);
+}
+
 int intake_conclude(struct intake *in, struct session_meta *m, bool *out_quiet)
 {
     in->concluded = true;

@@ -80,6 +80,10 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
 
 /* Close the open block. */
 int intake_flush(struct intake *in);
+/* The session lost its step (Q21): which bytes belong to which UIDL is not certain for what
+ * came in it. It stays archived, and the next session fetches it again to see. */
+void intake_suspect(struct intake *in);
+
 /* Nothing more comes: journal what became of deletions, this session's and earlier ones.
  * source, flags (but for SESSION_DELETES), doubts, vanished, deleted, unknown, highest and
  * named of m are filled in; named is good as long as the intake. *out_quiet: nothing has

@@ -28,10 +28,12 @@ struct maildrop {
     struct buffer spoken;  /* a line has named a UIDL of theirs */
     struct buffer ambiguous;
     struct buffer returned; /* deleted by us, and there again */
+    struct buffer fresh;    /* archived or found by its bytes in this session */
     struct buffer named;    /* of maildrop_conclude() */
 
     uint64_t lines;
     bool trusted;
+    bool suspect;
     uint8_t flags; /* SESSION_* */
 };
 
@@ -92,8 +94,9 @@ void maildrop_close(struct maildrop *m)
 {
     if (m == NULL)
         return;
-    struct buffer *const sets[] = {&m->last,   &m->claimed,   &m->doubted,  &m->probed,
-                                   &m->spoken, &m->ambiguous, &m->returned, &m->named};
+    struct buffer *const sets[] = {&m->last,     &m->claimed, &m->doubted,
+                                   &m->probed,   &m->spoken,  &m->ambiguous,
+                                   &m->returned, &m->fresh,   &m->named};
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
         buffer_free(sets[i]);
     free(m->damaged);
@@ -114,13 +117,14 @@ size_t maildrop_memory(const struct maildrop *m)
 {
     return m->last.capacity + m->claimed.capacity + m->doubted.capacity +
            m->probed.capacity + m->spoken.capacity + m->ambiguous.capacity +
-           m->returned.capacity;
+           m->returned.capacity + m->fresh.capacity;
 }
 
 int maildrop_error(const struct maildrop *m)
 {
     bool failed = m->claimed.failed || m->doubted.failed || m->probed.failed ||
-                  m->spoken.failed || m->ambiguous.failed || m->returned.failed;
+                  m->spoken.failed || m->ambiguous.failed || m->returned.failed ||
+                  m->fresh.failed;
     return failed ? -ENOMEM : 0;
 }
 
@@ -150,11 +154,17 @@ void maildrop_claim(struct maildrop *m, uint64_t n)
     buffer_put_bit(&m->claimed, n);
 }
 
-void maildrop_found(struct maildrop *m, uint64_t n)
+static void listed_again(struct maildrop *m, uint64_t n)
 {
     maildrop_claim(m, n);
     if (deletion_is_tombstone(maildrop_deletion(m, n).state))
         buffer_put_bit(&m->returned, n);
+}
+
+void maildrop_found(struct maildrop *m, uint64_t n)
+{
+    listed_again(m, n);
+    buffer_put_bit(&m->fresh, n);
 }
 
 bool maildrop_is_lost(struct maildrop *m, uint64_t n)
@@ -344,6 +354,11 @@ void maildrop_probe(struct maildrop *m, uint64_t n)
     buffer_put_bit(&m->probed, n);
 }
 
+void maildrop_suspect(struct maildrop *m)
+{
+    m->suspect = true;
+}
+
 /* Settling */
 
 struct settling {
@@ -388,7 +403,7 @@ uint64_t maildrop_settle(struct maildrop *m, struct span uidl, uint64_t listed_s
     }
     buffer_clear_bit(&m->doubted, s.found);
     buffer_clear_bit(&m->probed, s.found);
-    maildrop_found(m, s.found);
+    listed_again(m, s.found);
     return s.found;
 }
 
@@ -406,6 +421,7 @@ void maildrop_archived(struct maildrop *m, struct span uidl, uint64_t n)
     if (t != NULL)
         (void)row_each_uidl(t, m->account, m->source, uidl, note_reused, m);
     maildrop_claim(m, n);
+    buffer_put_bit(&m->fresh, n);
 }
 
 /* The conclusion */
@@ -433,12 +449,37 @@ static void look_for_deleted(struct maildrop *m, struct maildrop_news *news)
     }
 }
 
-/* What was not looked at again is to be doubted the next time, too. */
-static void forget_doubted(struct maildrop *m)
+/* What is not among the named is to be doubted the next time. */
+static void forget(struct buffer *set, const struct buffer *those)
 {
-    size_t size = m->doubted.size < m->claimed.size ? m->doubted.size : m->claimed.size;
+    size_t size = those->size < set->size ? those->size : set->size;
     for (size_t i = 0; i < size; i++)
-        m->claimed.data[i] &= (uint8_t)~m->doubted.data[i];
+        set->data[i] &= (uint8_t)~those->data[i];
+}
+
+static void name(struct maildrop *m, struct buffer *set, uint64_t highest,
+                 struct session_meta *session)
+{
+    if (m->suspect)
+        forget(set, &m->fresh);
+    buffer_clear(&m->named);
+    number_set_encode(&m->named, set);
+    if (m->named.failed || set->failed)
+        return;
+    session->flags |= SESSION_NAMES;
+    session->highest = highest;
+    session->named = span_of(m->named.data, m->named.size);
+}
+
+/* This listing is not believed: what the last one named, but up to `highest`, so that what
+ * came now is doubted. */
+static void name_last(struct maildrop *m, uint64_t highest, struct session_meta *session)
+{
+    struct buffer set = {0};
+    for (uint64_t n = 0; (n = number_set_next(m->row.named, n)) != 0;)
+        buffer_put_bit(&set, n);
+    name(m, &set, highest, session);
+    buffer_free(&set);
 }
 
 void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta *session,
@@ -448,8 +489,11 @@ void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta
     *out = (struct maildrop_news){.returned = m->returned};
     m->returned = (struct buffer){0};
     session->flags |= m->flags & SESSION_REUSED;
-    if (!m->trusted)
+    if (!m->trusted) {
+        if (m->suspect)
+            name_last(m, highest, session);
         return;
+    }
     compare_listings(m, &there, &gone);
     session->vanished = gone;
     if (!doubtful(there, gone)) /* all has been found again by its bytes */
@@ -458,18 +502,14 @@ void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta
     bool doubted = (m->flags & SESSION_DOUBTED) != 0;
     if (doubted && m->row.doubts + 1 < MAILDROP_DOUBTS_MAX) {
         session->doubts = (uint8_t)(m->row.doubts + 1);
+        if (m->suspect)
+            name_last(m, highest, session);
         return;
     }
     if (conclusive(m, gone))
         look_for_deleted(m, out);
-    forget_doubted(m);
-    buffer_clear(&m->named);
-    number_set_encode(&m->named, &m->claimed);
-    if (m->named.failed)
-        return;
-    session->flags |= SESSION_NAMES;
-    session->highest = highest;
-    session->named = span_of(m->named.data, m->named.size);
+    forget(&m->claimed, &m->doubted);
+    name(m, &m->claimed, highest, session);
 }
 
 void maildrop_news_free(struct maildrop_news *news)

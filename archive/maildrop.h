@@ -96,6 +96,9 @@ bool maildrop_has_bytes(struct maildrop *m, uint64_t n, const uint8_t sha256[SHA
 const struct maildrop_row *maildrop_row(const struct maildrop *m);
 struct deletion_row maildrop_deletion(struct maildrop *m, uint64_t n);
 
+/* What was archived or found by its bytes in this session is to be doubted by the next. */
+void maildrop_suspect(struct maildrop *m);
+
 /* What follows from the listing once all of it is settled: fills in flags, doubts,
  * vanished, highest and named of the session (named borrows from m), and the messages whose
  * deletion has now another state. highest: the account's, now. */

@@ -341,6 +341,7 @@ void pop3_desynchronised(struct pop3 *p, const char *text, size_t size)
 {
     char quote[OUTCOME_QUOTE_SIZE];
     pop3_quote(p, text, size, quote);
+    p->stats.desynchronised = true;
     pop3_fetch_drop(p, POP3_DISCARD_SUSPECT, POP3_DISCARD_SUSPECT, false);
     if (pop3_may_pipeline(p) && p->state >= POP3_LISTING)
         p->memory.window_one = true;
@@ -432,6 +433,7 @@ static size_t take_line(struct pop3 *p, const char *data, size_t size)
             take_reply(p, &line);
         break;
     case LINE_TOO_LONG:
+        p->stats.desynchronised = true;
         pop3_fetch_drop(p, POP3_DISCARD_SUSPECT, POP3_DISCARD_SUSPECT, false);
         pop3_fail(p, p->state < POP3_LISTING ? SCOPE_SERVER : SCOPE_MAILBOX, RETRY_BACKOFF,
                   "The server sent a line of more than %zu bytes while %s; is this a POP3 "

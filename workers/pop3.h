@@ -198,7 +198,8 @@ struct pop3_stats {
     uint64_t dots_kept; /* Q20 */
     unsigned window;    /* the widest that was used; 0: no pipelining */
     bool quit_answered;
-    bool quit_accepted; /* +OK */
+    bool quit_accepted;  /* +OK */
+    bool desynchronised; /* what came was no reply: earlier ones may have been forged */
 };
 
 struct pop3;

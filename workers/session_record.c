@@ -176,6 +176,8 @@ void session_write_record(struct session *s)
     s->counts.deletable = deletable(s);
     s->renumbered = (intake_flags(s->intake) & SESSION_RENUMBERED) != 0;
     fill_in(s, &m);
+    if (pop3_stats(s->pop3)->desynchronised)
+        intake_suspect(s->intake);
     m.text = span_text(words(s, text));
     s->intake_err = intake_conclude(s->intake, &m, &quiet);
     if (s->intake_err == 0)

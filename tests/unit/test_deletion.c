@@ -286,6 +286,32 @@ static void a_doubt_that_was_not_settled_stays(void **state)
     fixture_teardown(&f);
 }
 
+/* Q21: what was listed before is not concerned, nor what came twice. */
+static void what_came_in_a_suspect_session_is_looked_at_again(void **state)
+{
+    (void)state;
+    for (int trusted = 0; trusted <= 1; trusted++) {
+        struct fixture f;
+        struct result r = {.session = {.listed = 3, .trusted = (uint8_t)trusted}};
+        fixture_setup(&f);
+        fetch(&f, three, 1);
+        struct intake *in = fixture_open_intake(&f, ALICE);
+        for (size_t i = 0; i < 3; i++)
+            (void)intake_judge(in, span_text(three[i].uidl), strlen(three[i].body));
+        intake_listed(in, trusted != 0);
+        fetch_line(in, &three[1], &r);
+        fetch_line(in, &three[2], &r);
+        intake_suspect(in);
+        close_intake(&f, in, &r);
+        r = fetch(&f, three, 3);
+        assert_int_equal(r.known, 1);
+        assert_int_equal(r.again, 2);
+        assert_int_equal(fetch(&f, three, 3).known, 3);
+        assert_int_equal(highest(&f), 3);
+        fixture_teardown(&f);
+    }
+}
+
 static void an_ambiguous_uidl_is_not_deleted(void **state)
 {
     static const struct line twice[] = {{"a", "first"}, {"a", "other one"}, {"b", "x"}};
@@ -624,6 +650,7 @@ int main(void)
         cmocka_unit_test(a_number_reused_while_listed_is_found_before_anything_is_deleted),
         cmocka_unit_test(a_message_that_vanished_and_returns_is_looked_at_again),
         cmocka_unit_test(a_doubt_that_was_not_settled_stays),
+        cmocka_unit_test(what_came_in_a_suspect_session_is_looked_at_again),
         cmocka_unit_test(an_ambiguous_uidl_is_not_deleted),
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown),
         cmocka_unit_test(a_message_known_by_its_bytes_is_compared),
