@@ -121,9 +121,10 @@ def done():
 
 # ---- folders, files, processes -----------------------------------------------------------------
 
-def temp_folder(prefix="mailcask-test-"):
-    """A new folder, removed at the end."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+def temp_folder(prefix="mailcask-test-", in_memory=False):
+    """A new folder, removed at the end. in_memory: where that can be had, for very many files."""
+    memory = "/dev/shm" if in_memory and os.access("/dev/shm", os.W_OK) else None
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=memory))
     if os.environ.get("KEEP"):
         diag(f"keeping {folder}")
     else:
