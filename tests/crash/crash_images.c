@@ -32,6 +32,10 @@
 /* Images of recovery itself for one image in so many, and how many of them. */
 #define AGAIN_EACH 4u
 #define AGAIN 3u
+/* Files are removed in few places, and names come back in many ways: so many calls behind
+ * each removal have an image more at one in so many. */
+#define REMOVAL_SPAN 40u
+#define REMOVAL_EACH 4u
 #define ROUNDS_MAX 12u
 #define FAILURES_MAX 3u
 #define PRINTS (1u << 18) /* a power of two, well above the images of one workload */
@@ -135,7 +139,7 @@ static void walk(struct run *r, struct check *c, unsigned job, uint64_t *random,
                  unsigned count)
 {
     struct disk d;
-    uint64_t points = r->log.count + 1, done = 0;
+    uint64_t points = r->log.count + 1, done = 0, removed = 0;
     uint64_t shift = random_below(random, points);
     disk_init(&d);
     for (uint64_t p = 0; p < points && atomic_load(&r->shared->failed) < FAILURES_MAX;
@@ -143,6 +147,10 @@ static void walk(struct run *r, struct check *c, unsigned job, uint64_t *random,
         uint64_t due = ((p + 1) * count + shift) / points;
         for (; done < due; done++)
             check_one(r, c, &d, job, seed_for(random));
+        if (p < removed + REMOVAL_SPAN && p % REMOVAL_EACH == 0)
+            check_one(r, c, &d, job, random_next(random));
+        if (p < r->log.count && r->log.events[p].type == EVENT_REMOVE)
+            removed = p;
         if (p < r->log.count)
             disk_apply(&d, &r->log.events[p]);
     }

@@ -1,9 +1,11 @@
 #include "tests/crash/tap.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,6 +51,7 @@ void run_jobs(unsigned jobs, void (*work)(void *arg, unsigned job), void *arg,
         children[job] = fork();
         assert(children[job] >= 0);
         if (children[job] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would look at what it finds */
             work(arg, job);
             fflush(stdout);
             _exit(0);
