@@ -14,11 +14,11 @@ bool deletion_uidl_is_weak(struct span uidl)
     return true;
 }
 
-/* An attempt that came to nothing before its DELE was sent is no attempt. */
+/* One whose DELE was not sent, or did not come to its end, is no attempt. */
 uint8_t deletion_next_attempt(const struct deletion_row *row)
 {
-    bool unsent = row->state == DELETION_UNSENT && row->attempt > 0;
-    return (uint8_t)(row->attempt + (unsent ? 0 : 1));
+    bool again = row->state == DELETION_UNSENT || row->state == DELETION_UNDONE;
+    return (uint8_t)(row->attempt + (again && row->attempt > 0 ? 0 : 1));
 }
 
 /* Why it is not to be deleted at all; NULL: it may be. */
@@ -52,7 +52,7 @@ static const char *why_later(const struct deletion_case *c)
 
 static const char *why_compare(const struct deletion_case *c)
 {
-    if (c->state == DELETION_RETURNED)
+    if (c->state == DELETION_RETURNED || c->state == DELETION_UNDONE)
         return "it came back after it had been deleted";
     if (c->weak_maildrop)
         return "the server has changed or reused UIDLs";

@@ -105,6 +105,8 @@ int intake_run(struct intake *in, struct session_run_meta *m);
 /* Before the listing: messages archived before this time may go; INT64_MAX: all. False, and
  * nothing may, if the clock (now_us) is wrong. */
 bool intake_may_delete(struct intake *in, int64_t archived_before_us, int64_t now_us);
+/* Plan only what has a higher N: an earlier session has looked at the others. */
+void intake_delete_from(struct intake *in, uint64_t n);
 
 enum intake_offer {
     INTAKE_KEEP,    /* not now, or never */

@@ -9,8 +9,9 @@
 static bool archived_before(struct intake *in, uint64_t n, int64_t time_us)
 {
     struct message_meta m;
-    return reader_message(lookup_reader(in->config.lookup), in->config.account, n, &m) ==
-               0 &&
+    /* One that cannot be read must not hold back those above it. */
+    return reader_message(lookup_reader(in->config.lookup), in->config.account, n, &m) !=
+               0 ||
            m.fetched_us <= time_us;
 }
 
@@ -41,6 +42,11 @@ bool intake_may_delete(struct intake *in, int64_t archived_before_us, int64_t no
     return true;
 }
 
+void intake_delete_from(struct intake *in, uint64_t n)
+{
+    in->deletable_from = n;
+}
+
 void intake_deletion_judged(struct intake *in, const struct maildrop_line *line,
                             struct span uidl, uint64_t listed_size)
 {
@@ -50,7 +56,7 @@ void intake_deletion_judged(struct intake *in, const struct maildrop_line *line,
     in->line_uidl = uidl;
     in->line_size = listed_size;
     if (line->verdict != MAILDROP_KNOWN || !line->sized || line->twice ||
-        line->n > in->deletable_upto)
+        line->n <= in->deletable_from || line->n > in->deletable_upto)
         return;
     struct deletion_row row = maildrop_deletion(in->maildrop, line->n);
     if (!deletion_is_tombstone(row.state) &&
@@ -262,11 +268,14 @@ bool intake_deletion_conclude(struct intake *in, struct session_meta *m)
         return false;
     maildrop_conclude(in->maildrop, in->highest, m, &news);
     emit_outcomes(in, DELETION_RETURNED, &news.returned, (struct span){0});
+    emit_outcomes(in, DELETION_UNDONE, &news.undone, (struct span){0});
     emit_outcomes(in, DELETION_ABSENT, &news.absent, (struct span){0});
     emit_outcomes(in, DELETION_CONFIRMED, &news.confirmed, (struct span){0});
-    bool quiet = news.returned.size + news.absent.size + news.confirmed.size == 0 &&
-                 in->plan.count == 0 && (m->flags & SESSION_NAMES) != 0 &&
-                 span_equal(m->named, maildrop_row(in->maildrop)->named);
+    bool quiet =
+        news.returned.size + news.undone.size + news.absent.size + news.confirmed.size ==
+            0 &&
+        in->plan.count == 0 && (m->flags & SESSION_NAMES) != 0 &&
+        span_equal(m->named, maildrop_row(in->maildrop)->named);
     maildrop_news_free(&news);
     conclude_plan(in, m);
     return quiet;

@@ -54,6 +54,7 @@ struct intake {
     /* Deletion: see intake_deletion.c. */
     bool deleting; /* a rule was given */
     int64_t archived_before_us;
+    uint64_t deletable_from;   /* not N up to here */
     uint64_t deletable_upto;   /* N that the rule lets go */
     struct buffer deletable;   /* a bit for each N that may be deleted */
     struct maildrop_line line; /* judged last */

@@ -28,6 +28,7 @@ struct maildrop {
     struct buffer spoken;  /* a line has named a UIDL of theirs */
     struct buffer ambiguous;
     struct buffer returned; /* deleted by us, and there again */
+    struct buffer undone;   /* the same, where it was not known if it was deleted */
     struct buffer fresh;    /* archived or found by its bytes in this session */
     struct buffer named;    /* of maildrop_conclude() */
 
@@ -94,9 +95,9 @@ void maildrop_close(struct maildrop *m)
 {
     if (m == NULL)
         return;
-    struct buffer *const sets[] = {&m->last,     &m->claimed, &m->doubted,
-                                   &m->probed,   &m->spoken,  &m->ambiguous,
-                                   &m->returned, &m->fresh,   &m->named};
+    struct buffer *const sets[] = {&m->last,   &m->claimed,   &m->doubted,  &m->probed,
+                                   &m->spoken, &m->ambiguous, &m->returned, &m->undone,
+                                   &m->fresh,  &m->named};
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
         buffer_free(sets[i]);
     free(m->damaged);
@@ -157,7 +158,10 @@ void maildrop_claim(struct maildrop *m, uint64_t n)
 static void listed_again(struct maildrop *m, uint64_t n)
 {
     maildrop_claim(m, n);
-    if (deletion_is_tombstone(maildrop_deletion(m, n).state))
+    uint8_t state = maildrop_deletion(m, n).state;
+    if (state == DELETION_INTENDED || state == DELETION_UNKNOWN)
+        buffer_put_bit(&m->undone, n);
+    else if (deletion_is_tombstone(state))
         buffer_put_bit(&m->returned, n);
 }
 
@@ -486,8 +490,8 @@ void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta
                        struct maildrop_news *out)
 {
     uint64_t there = 0, gone = 0;
-    *out = (struct maildrop_news){.returned = m->returned};
-    m->returned = (struct buffer){0};
+    *out = (struct maildrop_news){.returned = m->returned, .undone = m->undone};
+    m->returned = m->undone = (struct buffer){0};
     session->flags |= m->flags & SESSION_REUSED;
     if (!m->trusted) {
         if (m->suspect)
@@ -517,4 +521,5 @@ void maildrop_news_free(struct maildrop_news *news)
     buffer_free(&news->absent);
     buffer_free(&news->confirmed);
     buffer_free(&news->returned);
+    buffer_free(&news->undone);
 }

@@ -103,7 +103,7 @@ void maildrop_suspect(struct maildrop *m);
  * vanished, highest and named of the session (named borrows from m), and the messages whose
  * deletion has now another state. highest: the account's, now. */
 struct maildrop_news {
-    struct buffer absent, confirmed, returned; /* bits; to be freed by the caller */
+    struct buffer absent, confirmed, returned, undone; /* bits; to be freed by the caller */
 };
 
 void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta *session,

@@ -222,6 +222,7 @@ enum deletion_state {
     DELETION_ABSENT = 6,    /* a later complete listing lacked it */
     DELETION_CONFIRMED = 7, /* a second one did */
     DELETION_RETURNED = 8,  /* listed again, with the archived bytes (Q37) */
+    DELETION_UNDONE = 9,    /* the same, where it was not known if it was deleted */
 };
 
 /* DELETE_INTENT: what may be deleted, and on what proof. Nothing of it is a place. */

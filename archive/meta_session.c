@@ -154,7 +154,7 @@ int outcome_meta_decode(struct span meta, struct outcome_meta *out)
     out->state = take_u8(&c);
     out->text = meta_take_limited(&c, TEXT_SIZE_MAX);
     out->numbers = take_set(&c);
-    if (out->state < DELETION_ACCEPTED || out->state > DELETION_RETURNED || c.bad ||
+    if (out->state < DELETION_ACCEPTED || out->state > DELETION_UNDONE || c.bad ||
         number_set_count(out->numbers) > DELETIONS_MAX)
         return ERR_DAMAGED;
     return meta_finished(&c);

@@ -362,6 +362,8 @@ int config_load(const char *path, struct config **out, struct config_error *erro
         err = read_tables(&r);
     if (err == 0)
         err = build_accounts(&r, &loaded->config);
+    if (err == 0)
+        err = config_check_mailboxes(&loaded->config, error);
     config_reader_free(&r);
     if (err != 0) {
         config_free(&loaded->config);

@@ -96,6 +96,10 @@ const struct config_server *config_find_server(const struct config *config,
 bool config_same_server(const struct config_server *a, const struct config_server *b);
 bool config_same_mailbox(const struct config_account *a, const struct config_account *b);
 
+/* Accounts that are one mailbox must not delete: what one has archived the other may not
+ * have fetched. 0, or ERR_SYNTAX with the reason; -ENOMEM. Part of config_load(). */
+int config_check_mailboxes(const struct config *config, struct config_error *error);
+
 /* Only the archive's path, for tools: whatever stands outside [archive] is not looked at,
  * so that mail can be restored with a configuration that is broken elsewhere. *out_path:
  * free() it. Errors as of config_load(). */

@@ -10,6 +10,8 @@ struct account_deletes {
     bool told_renumbered;
     uint64_t fruitless; /* messages that a session could not delete */
     uint64_t fruitless_ms;
+    uint64_t backoff_ms; /* 0: the last one did not fail */
+    uint64_t not_before_ms;
     uint64_t offered; /* what the last fetch session said may be deleted */
 };
 
@@ -77,13 +79,17 @@ static bool same_file(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
            a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 bool deletes_on(struct deletes *d)
 {
     struct stat st;
     struct config_error error;
+    if (!d->config->deletes)
+        return false;
     if (stat(d->config->path, &st) != 0) {
         d->looked = false;
         return false;
@@ -128,7 +134,24 @@ static bool fetch_ended(struct account_deletes *a, const struct session_end *end
     a->offered = end->counts.deletable;
     bool fruitless = a->fruitless > 0 && a->offered <= a->fruitless &&
                      now_ms - a->fruitless_ms < DELETES_AGAIN_MS;
-    return end->outcome.scope == SCOPE_NONE && !suspended && !fruitless && a->offered > 0;
+    return end->outcome.scope == SCOPE_NONE && !suspended && !fruitless && a->offered > 0 &&
+           now_ms >= a->not_before_ms;
+}
+
+static bool delete_ended(struct account_deletes *a, const struct session_end *end,
+                         uint64_t now_ms)
+{
+    if (end->outcome.scope != SCOPE_NONE) {
+        a->backoff_ms = a->backoff_ms == 0 ? DELETES_BACKOFF_MS : a->backoff_ms * 2;
+        if (a->backoff_ms > DELETES_AGAIN_MS)
+            a->backoff_ms = DELETES_AGAIN_MS;
+        a->not_before_ms = now_ms + a->backoff_ms;
+        return false;
+    }
+    a->backoff_ms = a->not_before_ms = 0;
+    a->fruitless = end->counts.deleted == 0 ? a->offered : 0;
+    a->fruitless_ms = now_ms;
+    return end->counts.deletable > 0;
 }
 
 bool deletes_ended(struct deletes *d, const struct session_end *end, uint64_t now_ms)
@@ -138,13 +161,8 @@ bool deletes_ended(struct deletes *d, const struct session_end *end, uint64_t no
     a->next = false;
     if (!end->held || end->stopped || !rule || d->jumped || !deletes_on(d))
         return false;
-    if (end->kind == POOL_FETCH) {
-        a->next = fetch_ended(a, end, now_ms);
-    } else if (end->outcome.scope == SCOPE_NONE) {
-        a->next = end->counts.deletable > 0 && end->counts.deleted > 0;
-        a->fruitless = end->counts.deleted == 0 ? a->offered : 0;
-        a->fruitless_ms = now_ms;
-    }
+    a->next = end->kind == POOL_FETCH ? fetch_ended(a, end, now_ms)
+                                      : delete_ended(a, end, now_ms);
     return a->next;
 }
 

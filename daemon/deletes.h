@@ -15,6 +15,8 @@
 /* A delete session that could not delete anything is not held again for the same messages
  * before so long. */
 #define DELETES_AGAIN_MS ((uint64_t)24 * 3600 * 1000)
+/* Before the next one after one that failed; doubles to DELETES_AGAIN_MS. */
+#define DELETES_BACKOFF_MS ((uint64_t)15 * 60 * 1000)
 /* The wall clock's going astray, against the one that never jumps, beyond which nothing is
  * deleted any more. */
 #define DELETES_CLOCK_JUMP_S ((int64_t)24 * 3600)
@@ -36,8 +38,9 @@ bool deletes_clock_right(struct deletes *d, int64_t offset_s, bool *out_news);
 /* Whether this session is the first to find the clock behind what was archived. */
 bool deletes_clock_behind_news(struct deletes *d, const struct session_end *end);
 
-/* Whether deletion is switched on, read anew from the file: false too if that cannot be
- * read. Costs a stat() while the file is the same. */
+/* Whether deletion is switched on, in the configuration and, read anew, in its file: so off
+ * holds at once, and on only with a reload, together with the rules that belong to it.
+ * False too if the file cannot be read. Costs a stat() while it is the same. */
 bool deletes_on(struct deletes *d);
 
 /* For a session that begins now. kind: POOL_DELETE only if deletes_on() and the clock is

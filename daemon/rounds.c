@@ -367,6 +367,9 @@ void rounds_settle(struct rounds *r, const struct session_end *end)
     /* Whether to try again is then about the message, and it is put aside by now. */
     if (outcome.scope == SCOPE_MESSAGE)
         outcome.retry = RETRY_NONE;
+    /* deletes_ended() backs off; fetching goes on as it does. */
+    if (end->kind == POOL_DELETE && outcome.scope == SCOPE_MAILBOX)
+        outcome.retry = RETRY_NONE;
     /* Q39: before it has to refuse. */
     if (r->mode == SCHEDULER_SERVICE && end->counts.listed != SIZE_UNKNOWN &&
         outcome.delay_s < end->marks.pop3.login_delay_s)

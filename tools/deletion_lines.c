@@ -17,6 +17,7 @@ static const struct {
     [DELETION_ABSENT] = {"absent", "a later complete listing lacks it"},
     [DELETION_CONFIRMED] = {"confirmed", "two later complete listings lack it"},
     [DELETION_RETURNED] = {"returned", "it is listed again, with the same bytes"},
+    [DELETION_UNDONE] = {"undone", "it is still listed, with the same bytes"},
 };
 
 const char *deletion_state_word(uint8_t state)

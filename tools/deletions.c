@@ -208,7 +208,8 @@ const struct command command_deletions = {
         "\"later\",\n"
         "\"keep\"), why (or null), state (of an earlier deletion: \"none\", \"intended\", "
         "\"accepted\",\n"
-        "\"unknown\", \"refused\", \"unsent\", \"absent\", \"confirmed\", \"returned\"), "
+        "\"unknown\", \"refused\", \"unsent\", \"absent\", \"confirmed\", \"returned\",\n"
+        "\"undone\"), "
         "attempts, tried (or\n"
         "null), fetched, due, uidl (or null), size. Times are RFC 3339 in UTC.",
     .statuses = "0  done\n1  there is no such account\n"

@@ -43,6 +43,7 @@ struct pool_marks {
     uint64_t trouble; /* checksum of its UIDL and listed size */
     unsigned trouble_count;
     struct pool_run run;
+    uint64_t delete_from; /* N up to which delete sessions of this pass have looked */
     /* Of several addresses of the host the one to begin with (Q57), as a checksum: where
      * the mailbox was listed last, or the one behind that which failed. 0: any. */
     uint64_t address;
@@ -87,9 +88,10 @@ struct pool_counts {
     uint64_t quarantined;  /* put aside now */
     uint64_t aside;        /* put aside by an earlier session, not asked for */
     uint64_t bytes;        /* of the bodies received */
-    uint64_t deletable;    /* messages that a delete session may try to delete next */
-    uint64_t deleted;      /* DELE and QUIT were answered +OK; not confirmed by that */
-    uint64_t kept;         /* DELE was refused, or not known to have come to its end */
+    uint64_t deletable; /* messages that a delete session may try to delete next; behind a
+                           delete session, so many that it did not come to */
+    uint64_t deleted;   /* DELE and QUIT were answered +OK; not confirmed by that */
+    uint64_t kept;      /* DELE was refused, or not known to have come to its end */
 };
 
 /* Borrowed during the call of done(). */

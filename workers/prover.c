@@ -28,22 +28,32 @@ struct prover {
     _Atomic uint64_t claims;
 };
 
+struct work {
+    struct prover *prover;
+    struct prover_item *item;
+};
+
+static bool is_over(const struct work *w)
+{
+    return atomic_load(&w->prover->stopping) || atomic_load(&w->item->unwanted);
+}
+
 /* Between the pieces of a long message. */
 static int go_on(void *arg, const uint8_t *data, size_t size)
 {
-    struct prover *p = arg;
     (void)data;
     (void)size;
-    return atomic_load(&p->stopping) ? ERR_STOPPED : 0;
+    return is_over(arg) ? ERR_STOPPED : 0;
 }
 
 static void prove(struct prover *p, struct prover_item *item)
 {
+    struct work work = {.prover = p, .item = item};
     for (size_t i = 0; i < item->count; i++) {
         struct prover_claim *c = &item->claims[i];
-        c->err = atomic_load(&p->stopping)
-                     ? ERR_STOPPED
-                     : proof_message(p->proof, item->account, c->n, c->sha256, go_on, p);
+        c->err = is_over(&work) ? ERR_STOPPED
+                                : proof_message(p->proof, item->account, c->n, c->sha256,
+                                                go_on, &work);
         if (c->err != ERR_STOPPED)
             atomic_fetch_add(&p->claims, 1);
     }

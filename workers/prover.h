@@ -11,6 +11,8 @@
 #include "archive/archive.h"
 #include "archive/digest.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -30,6 +32,8 @@ struct prover_item {
     uint32_t account;
     struct prover_claim *claims;
     size_t count;
+    /* The owner wants no more of it: what is not proved is ERR_STOPPED, soon. */
+    _Atomic bool unwanted;
     /* In the prover's thread; must not block. The item is its owner's again. */
     void (*done)(void *arg);
     void *arg;

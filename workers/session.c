@@ -279,6 +279,8 @@ static void cancel_waits(struct session *s)
     struct budget *budget = s->worker->shared->budget;
     if (s->base_due && budget_cancel(budget, &s->base))
         s->base_due = false;
+    if (s->proofs_due)
+        atomic_store(&s->proofs.unwanted, true);
     if (s->resolution != NULL && session_resolve_cancel(s))
         s->resolution = NULL;
 }

@@ -14,6 +14,10 @@
 #define SESSION_KEEPALIVE_MS ((uint64_t)30 * 1000)
 #define SESSION_WAIT_MS ((uint64_t)10 * 60 * 1000) /* for memory, or for the writer */
 
+/* For copies to be read back from the disk: what is not proved by then is left to a later
+ * session. */
+#define SESSION_PROOF_MS ((uint64_t)5 * 60 * 1000)
+
 /* What the budget counts for a connection: TLS, and a listing of up to
  * SESSION_LISTING_MEMORY (only what is beyond is counted apart); and the working memory of
  * a session that fetches: an open block, the same compressed, the metas. */

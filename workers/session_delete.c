@@ -37,8 +37,12 @@ static void notice(struct session *s, uint8_t flags)
 
 void session_delete_listed(struct session *s)
 {
+    const struct deletion_plan *plan = intake_plan(s->intake);
     notice(s, intake_flags(s->intake));
-    if (s->kind == POOL_DELETE && intake_plan(s->intake)->count == 0)
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->items[i].n > s->planned_upto)
+            s->planned_upto = plan->items[i].n;
+    if (s->kind == POOL_DELETE && plan->count == 0)
         pop3_finish(s->pop3);
 }
 
@@ -51,10 +55,11 @@ static void take_proofs(struct session *s)
     int err = 0;
     for (size_t i = 0; i < plan->count; i++) {
         plan->items[i].proven = s->claims[i].err == 0;
-        if (s->claims[i].err != 0 && hurt++ == 0)
+        bool stopped = s->claims[i].err == ERR_STOPPED; /* later, then */
+        if (s->claims[i].err != 0 && !stopped && hurt++ == 0)
             err = s->claims[i].err;
     }
-    if (hurt > 0 && err != ERR_STOPPED)
+    if (hurt > 0)
         (void)snprintf(s->notice, sizeof(s->notice),
                        "%u of %zu messages stay on the server: their archived copies could "
                        "not be proved by reading them back from the disk (%s); run "

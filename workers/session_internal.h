@@ -101,8 +101,9 @@ struct session {
     bool proofs_due;
     struct prover_claim *claims;
     uint32_t *numbers;
-    size_t answered;   /* of numbers: DELEs */
-    uint64_t unwanted; /* listed and not archived, but this is a delete session */
+    uint64_t planned_upto; /* the highest N of the plan */
+    size_t answered;       /* of numbers: DELEs */
+    uint64_t unwanted;     /* listed and not archived, but this is a delete session */
 
     /* The connection. */
     struct resolution *resolution;

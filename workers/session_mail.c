@@ -103,6 +103,8 @@ int session_intake_open(struct session *s)
     if (err == 0 && s->delete_before_us != 0)
         s->clock_behind =
             !intake_may_delete(s->intake, s->delete_before_us, session_clock_us());
+    if (err == 0 && s->kind == POOL_DELETE)
+        intake_delete_from(s->intake, s->marks.delete_from);
     return err;
 }
 
@@ -513,6 +515,8 @@ void session_follow(struct session *s)
 void session_waited(struct session *s)
 {
     uint64_t now = session_now(s);
+    if (s->proofs_due && now >= s->waiting_since_ms + SESSION_PROOF_MS)
+        atomic_store(&s->proofs.unwanted, true);
     if (now >= s->waiting_since_ms + SESSION_WAIT_MS) {
         session_settle(s, SCOPE_PROCESS, RETRY_BACKOFF,
                        "Waited %u minutes for %s; the session was dropped without QUIT.",

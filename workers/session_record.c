@@ -174,6 +174,8 @@ void session_write_record(struct session *s)
         return;
     session_delete_settle(s);
     s->counts.deletable = deletable(s);
+    if (s->kind == POOL_DELETE)
+        s->marks.delete_from = s->counts.deletable > 0 ? s->planned_upto : 0;
     s->renumbered = (intake_flags(s->intake) & SESSION_RENUMBERED) != 0;
     fill_in(s, &m);
     if (pop3_stats(s->pop3)->desynchronised)

@@ -211,7 +211,7 @@ def quit_lost():
     cask.once()
     is_(len(left(server, "undone")), 12, "QUIT that never arrived: nothing was deleted")
     cask.once()
-    is_(("returned", [[1, 12]]) in states(cask, "undone"), True, "the next listing shows it")
+    is_(("undone", [[1, 12]]) in states(cask, "undone"), True, "the next listing shows it")
     cask.once()
     is_(left(server, "undone"), [], "and they are deleted again")
     is_(archived(cask, "undone"), hashes(MESSAGES), "without a second copy")

@@ -214,13 +214,13 @@ static void unknown_columns(void **state)
                  "mean 'password-file'?");
     header_fails("\n\naccount,colour\n",
                  "t.csv:3: unknown column 'colour'; allowed: account, server, user, "
-                 "password-file, password-command, password, poll, delete");
+                 "password-file, password-command, password, poll, daily-bytes, delete");
     header_fails("account,host\n",
                  "t.csv:1: unknown column 'host'; allowed: account, server, user, "
-                 "password-file, password-command, password, poll, delete");
+                 "password-file, password-command, password, poll, daily-bytes, delete");
     header_fails("account,\n",
                  "t.csv:1: unknown column ''; allowed: account, server, user, "
-                 "password-file, password-command, password, poll, delete");
+                 "password-file, password-command, password, poll, daily-bytes, delete");
 }
 
 static void bad_headers(void **state)

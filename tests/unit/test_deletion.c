@@ -564,6 +564,21 @@ static void a_server_that_gives_other_bytes_each_time_fills_no_archive(void **st
     fixture_teardown(&f);
 }
 
+static void an_attempt_that_came_to_no_end_does_not_count(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 1);
+    for (unsigned i = 0; i < 2 * DELETION_ATTEMPTS_MAX; i++) {
+        assert_int_equal(delete_all(&f, three, 1, DELETION_UNKNOWN).planned, 1);
+        fetch(&f, three, 1);
+        assert_int_equal(state_of(&f, 1), DELETION_UNDONE);
+    }
+    assert_int_equal(delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 1);
+    fixture_teardown(&f);
+}
+
 /* A report of one size each day, the only message of its mailbox. */
 static void a_number_may_be_reused_for_ever_if_each_message_was_deleted(void **state)
 {
@@ -666,6 +681,7 @@ int main(void)
         cmocka_unit_test(a_window_on_a_larger_mailbox_confirms_nothing),
         cmocka_unit_test(a_clock_behind_the_archive_deletes_nothing),
         cmocka_unit_test(a_server_that_gives_other_bytes_each_time_fills_no_archive),
+        cmocka_unit_test(an_attempt_that_came_to_no_end_does_not_count),
         cmocka_unit_test(a_number_may_be_reused_for_ever_if_each_message_was_deleted),
         cmocka_unit_test(a_session_deletes_up_to_its_cap),
         cmocka_unit_test(the_journal_is_rebuilt_and_survives_repacking_order),
