@@ -10,13 +10,16 @@
 
 #define NEAR_OPTION_MAX 3 /* letters that an option meant may differ by */
 #define QUOTE_MAX 64      /* of a wrong word */
-#define OPTION_COLUMN 16
+#define OPTION_COLUMN 17
 
 enum option {
     OPTION_CONFIG,
     OPTION_ONCE,
     OPTION_ACCOUNT,
     OPTION_CHECK_CONFIG,
+    OPTION_PROBE,
+    OPTION_SERVER,
+    OPTION_TIMEOUT,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_COUNT
@@ -31,9 +34,15 @@ static const struct {
                        "the configuration; default: the environment's MAILCASK_CONFIG"},
     [OPTION_ONCE] = {"once", "", "fetch from every account once, then exit"},
     [OPTION_ACCOUNT] = {"account", "NAME",
-                        "with --once: only this account; may be repeated"},
+                        "with --once: only this account; may be repeated; with --probe: "
+                        "this one"},
     [OPTION_CHECK_CONFIG] = {"check-config", "",
                              "say what is wrong with the configuration, then exit"},
+    [OPTION_PROBE] = {"probe", "",
+                      "walk a login step by step, in the form that `mailcask probe` shows"},
+    [OPTION_SERVER] = {"server", "NAME", "with --probe: this server, without a login"},
+    [OPTION_TIMEOUT] = {"timeout", "SECONDS",
+                        "with --probe: how long a step may take; default: 60"},
     [OPTION_HELP] = {"help", "", "this text"},
     [OPTION_VERSION] = {"version", "", "the version"},
 };
@@ -80,6 +89,16 @@ static void fault_unknown(struct command_line *line, const char *name, size_t si
         fault(line, "there is no option --%s; mailcaskd --help lists them", word);
 }
 
+static void give_timeout(struct command_line *line, const char *value)
+{
+    char *end = NULL;
+    long seconds = strtol(value, &end, 10);
+    if (*end != '\0' || seconds < 1 || seconds > COMMAND_LINE_TIMEOUT_MAX)
+        fault(line, "--timeout: allowed: 1 to %d seconds", COMMAND_LINE_TIMEOUT_MAX);
+    else
+        line->timeout_s = (uint32_t)seconds;
+}
+
 static void give(struct command_line *line, enum option option, const char *value)
 {
     switch (option) {
@@ -96,6 +115,17 @@ static void give(struct command_line *line, enum option option, const char *valu
         break;
     case OPTION_CHECK_CONFIG:
         line->check_config = true;
+        break;
+    case OPTION_PROBE:
+        line->probe = true;
+        break;
+    case OPTION_SERVER:
+        if (line->server != NULL)
+            fault(line, "--server is given twice");
+        line->server = value;
+        break;
+    case OPTION_TIMEOUT:
+        give_timeout(line, value);
         break;
     case OPTION_HELP:
         line->help = true;
@@ -135,6 +165,21 @@ static bool take_option(struct command_line *line, const char *text, const char 
     return taken;
 }
 
+static void check_together(struct command_line *line)
+{
+    if (line->account_count > 0 && !line->once && !line->probe)
+        fault(line, "--account goes with --once");
+    if ((line->server != NULL || line->timeout_s > 0) && !line->probe)
+        fault(line, "--%s goes with --probe", line->server != NULL ? "server" : "timeout");
+    if (line->once && line->check_config)
+        fault(line, "--once and --check-config exclude each other");
+    if (line->probe && (line->once || line->check_config))
+        fault(line, "--probe and --%s exclude each other",
+              line->once ? "once" : "check-config");
+    if (line->probe && line->account_count + (line->server != NULL) != 1)
+        fault(line, "--probe needs one --account or one --server");
+}
+
 int command_line_parse(struct command_line *line, int argc, char *const *argv)
 {
     *line = (struct command_line){.error = ""};
@@ -148,10 +193,7 @@ int command_line_parse(struct command_line *line, int argc, char *const *argv)
             fault(line, "'%.*s' is no option; mailcaskd --help lists them", QUOTE_MAX,
                   argv[i]);
     }
-    if (line->account_count > 0 && !line->once)
-        fault(line, "--account goes with --once");
-    if (line->once && line->check_config)
-        fault(line, "--once and --check-config exclude each other");
+    check_together(line);
     return line->error[0] != '\0' ? ERR_SYNTAX : 0;
 }
 
@@ -165,7 +207,9 @@ void command_line_help(FILE *out)
 {
     (void)fputs(
         "usage: mailcaskd --config FILE [--once [--account NAME]... | "
-        "--check-config]\n\n"
+        "--check-config]\n"
+        "       mailcaskd --config FILE --probe (--account NAME | --server NAME) "
+        "[--timeout SECONDS]\n\n"
         "Archives the mailboxes that FILE names, in the foreground, until SIGTERM.\n"
         "SIGHUP: read FILE again; if it is wrong, the old one stays in force. After the "
         "archive has\n"
@@ -182,7 +226,8 @@ void command_line_help(FILE *out)
                 "  MAILCASK_LOOP     uring or epoll; default: io_uring where it works\n\n"
                 "exit status:\n"
                 "  0  done; with --once: every account is complete\n"
-                "  1  --once: some accounts are not; standard error says which and why\n"
+                "  1  --once: some accounts are not; standard error says which and why;\n"
+                "     --probe: a step failed\n"
                 "  2  usage or configuration\n"
                 "  4  could not run: archive missing or in use, no space\n\n"
                 "example:\n"

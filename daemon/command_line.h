@@ -4,15 +4,19 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #define COMMAND_LINE_ERROR_SIZE 256
+#define COMMAND_LINE_TIMEOUT_MAX 3600 /* seconds */
 
 struct command_line {
     const char *config; /* NULL: not given */
-    bool once, check_config, help, version;
+    bool once, check_config, probe, help, version;
     const char **accounts; /* each --account, in order */
     size_t account_count;
+    const char *server;                  /* NULL: not given */
+    uint32_t timeout_s;                  /* 0: not given */
     char error[COMMAND_LINE_ERROR_SIZE]; /* one sentence, "" if there is nothing wrong */
 };
 

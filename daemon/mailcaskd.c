@@ -5,6 +5,7 @@
 #include "daemon/exits.h"
 #include "daemon/log.h"
 #include "daemon/once.h"
+#include "daemon/probe_command.h"
 #include "daemon/process.h"
 #include "daemon/service.h"
 #include "daemon/signals.h"
@@ -38,6 +39,14 @@ static int check(struct config *config, struct log *log)
                      config->server_count, config->server_count == 1 ? "" : "s");
     config_free(config);
     return problems == 0 ? EXIT_DONE : EXIT_USAGE;
+}
+
+/* Takes the configuration over. */
+static int probe(const struct command_line *line, struct config *config, struct log *log)
+{
+    int status = probe_command(line, config, log);
+    config_free(config);
+    return status;
 }
 
 /* Takes the configuration over. */
@@ -90,6 +99,8 @@ static int load_and_run(const struct command_line *line, struct log *log)
                  error.text[0] != '\0' ? error.text : error_text(err));
         return err == -ENOMEM ? EXIT_CANNOT : EXIT_USAGE;
     }
+    if (line->probe)
+        return probe(line, config, log);
     return line->check_config ? check(config, log) : run(line, path, config, backend, log);
 }
 

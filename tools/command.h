@@ -36,5 +36,6 @@ extern const struct command command_quarantine;
 extern const struct command command_stats;
 extern const struct command command_status;
 extern const struct command command_poll;
+extern const struct command command_probe;
 
 #endif

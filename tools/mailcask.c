@@ -13,17 +13,16 @@
 /* Of the design, for later versions: known so that they are not taken for mistakes. */
 static const struct command later[] = {
     {.name = "backup"},
-    {.name = "probe"},
     {.name = "pause"},
     {.name = "resume"},
 };
 
 static const struct command *const commands[] = {
-    &command_init,       &command_accounts,  &command_list,    &command_show,
-    &command_restore,    &command_verify,    &command_reindex, &command_repack,
-    &command_ledger,     &command_stats,     &command_status,  &command_poll,
-    &command_quarantine, &command_deletions, &later[0],        &later[1],
-    &later[2],           &later[3],
+    &command_init,    &command_accounts,   &command_list,      &command_show,
+    &command_restore, &command_verify,     &command_reindex,   &command_repack,
+    &command_ledger,  &command_stats,      &command_status,    &command_poll,
+    &command_probe,   &command_quarantine, &command_deletions, &later[0],
+    &later[1],        &later[2],
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

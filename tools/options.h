@@ -23,6 +23,8 @@
     X(OPTION_SINCE, "since", "YYYY-MM-DD", false, "only messages of this day and later")   \
     X(OPTION_UNTIL, "until", "YYYY-MM-DD", false, "only messages of this day and earlier") \
     X(OPTION_QUICK, "quick", "", false, "structure and checksums only")                    \
+    X(OPTION_SERVER, "server", "NAME", false, "this server of the configuration")          \
+    X(OPTION_TIMEOUT, "timeout", "SECONDS", false, "how long a step may take")             \
     X(OPTION_REMOVE_NOW, "remove-now", "", false, "do not keep replaced segments for a day")
 
 #define OPTION_NAME(name, text, value, repeated, help) name,

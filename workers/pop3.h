@@ -179,6 +179,7 @@ struct pop3_config {
      * for, so that the right one is blamed. POP3_DISCARD_UNPROVEN then tells something
      * about its message, too. */
     bool careful;
+    bool no_login;  /* leave in order where the login would begin; the user is not sent */
     unsigned avoid; /* capabilities not to be believed: a set of AVOID_* */
     struct pop3_memory memory;
     struct pop3_day day;

@@ -101,7 +101,9 @@ static bool asks_capa(const struct pop3 *p)
 /* Capabilities are known, or known to be unknown; TLS is on. */
 static void enter_login(struct pop3 *p)
 {
-    if (p->capabilities.utf8)
+    if (p->config.no_login)
+        pop3_enter(p, POP3_QUIT);
+    else if (p->capabilities.utf8)
         pop3_enter(p, POP3_UTF8); /* or Courier hides what has 8-bit headers (Q22) */
     else
         enter_auth(p);

@@ -46,6 +46,7 @@ struct tls {
     char *error;          /* its sentence, or NULL */
     bool established;
     bool close_sent;
+    bool too_old; /* what failure is about */
 };
 
 /* Q56: what servers that stopped with TLS 1.0 or 1.1 can do. */
@@ -220,6 +221,13 @@ static const char *plain_text_sentence(const struct tls_wire *wire)
     return NULL;
 }
 
+static bool is_too_old(unsigned long code)
+{
+    int reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0;
+    return reason == SSL_R_UNSUPPORTED_PROTOCOL ||
+           reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION || reason == SSL_R_DH_KEY_TOO_SMALL;
+}
+
 /* The sentence for a failed handshake or record, by the oldest entry of OpenSSL's queue. */
 static void describe_failure(const struct tls *tls, unsigned long code,
                              char out_text[TLS_TEXT_SIZE])
@@ -282,6 +290,7 @@ static int fail_by_queue(struct tls *tls)
     if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return fail_closed(tls);
     char text[TLS_TEXT_SIZE];
+    tls->too_old = is_too_old(code);
     describe_failure(tls, code, text);
     return fail(tls, ERR_TLS, text);
 }
@@ -382,8 +391,22 @@ const char *tls_error(const struct tls *tls)
     return tls->failure != 0 ? error_text(tls->failure) : "";
 }
 
+enum tls_fault tls_fault(const struct tls *tls)
+{
+    if (tls->failure == 0)
+        return TLS_FAULT_NONE;
+    if (tls->peer.complaint != NULL)
+        return tls->peer.fault;
+    return tls->too_old ? TLS_FAULT_OLD : TLS_FAULT_OTHER;
+}
+
 void tls_describe(const struct tls *tls, char *out_text, size_t size)
 {
     snprintf(out_text, size, "%s %s", SSL_get_version(tls->ssl),
              SSL_get_cipher_name(tls->ssl));
+}
+
+void tls_describe_certificate(const struct tls *tls, char out_text[TLS_TEXT_SIZE])
+{
+    tls_peer_describe(tls->ssl, out_text);
 }

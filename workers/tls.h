@@ -116,8 +116,29 @@ void tls_output_consume(struct tls *tls, size_t size);
  * Valid until tls_destroy(), never NULL; "" without an error. */
 const char *tls_error(const struct tls *tls);
 
+/* What kind of error it was. From TLS_FAULT_EXPIRED on it is the server's certificate that
+ * was refused. */
+enum tls_fault {
+    TLS_FAULT_NONE,
+    TLS_FAULT_OTHER,
+    TLS_FAULT_OLD, /* the server's versions or keys */
+    TLS_FAULT_EXPIRED,
+    TLS_FAULT_NOT_YET, /* valid */
+    TLS_FAULT_NAME,
+    TLS_FAULT_SELF_SIGNED,
+    TLS_FAULT_ISSUER, /* not known, or missing in the chain */
+    TLS_FAULT_WEAK,
+    TLS_FAULT_PIN,
+    TLS_FAULT_CERTIFICATE, /* anything else about it */
+};
+enum tls_fault tls_fault(const struct tls *tls);
+
 /* Protocol and cipher, as "TLSv1.3 TLS_AES_256_GCM_SHA384"; only after the handshake. Cut
  * to size bytes with the NUL. */
 void tls_describe(const struct tls *tls, char *out_text, size_t size);
+
+/* The server's certificate, as "for mail.example, issued by "CA", valid until 2026-12-31
+ * 12:00 UTC"; only after the handshake. Printable ASCII. */
+void tls_describe_certificate(const struct tls *tls, char out_text[TLS_TEXT_SIZE]);
 
 #endif

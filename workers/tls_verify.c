@@ -249,6 +249,32 @@ static void complain(struct sentence *s, const struct tls_peer *peer, X509_STORE
     say_how_to_pin(s, peer->trust, leaf);
 }
 
+static enum tls_fault fault_of(int why)
+{
+    switch (why) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return TLS_FAULT_EXPIRED;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return TLS_FAULT_NOT_YET;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return TLS_FAULT_NAME;
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        return TLS_FAULT_SELF_SIGNED;
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        return TLS_FAULT_ISSUER;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        return TLS_FAULT_WEAK;
+    default:
+        return TLS_FAULT_CERTIFICATE;
+    }
+}
+
 static struct tls_peer *peer_of(X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -263,6 +289,7 @@ static int on_verified(int ok, X509_STORE_CTX *store)
     if (!ok && peer->complaint == NULL) {
         struct sentence s = {.size = 0};
         complain(&s, peer, store);
+        peer->fault = fault_of(X509_STORE_CTX_get_error(store));
         peer->complaint = strdup(s.text);
     }
     return ok;
@@ -294,6 +321,7 @@ static int verify_pin(X509_STORE_CTX *store, void *argument)
         found, wanted);
     free(peer->complaint);
     peer->complaint = strdup(s.text);
+    peer->fault = TLS_FAULT_PIN;
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
     return 0;
 }
@@ -386,4 +414,19 @@ void tls_peer_clear(struct tls_peer *peer)
     free(peer->host);
     free(peer->complaint);
     *peer = (struct tls_peer){.host = NULL};
+}
+
+void tls_peer_describe(const SSL *ssl, char out_text[TLS_TEXT_SIZE])
+{
+    const X509 *leaf = SSL_get0_peer_certificate(ssl);
+    struct sentence s = {.size = 0};
+    if (leaf != NULL) {
+        say(&s, "for ");
+        quote_names(&s, leaf);
+        say(&s, ", issued by ");
+        quote_name(&s, X509_get_issuer_name(leaf));
+        say(&s, ", valid until ");
+        say_time(&s, X509_get0_notAfter(leaf));
+    }
+    memcpy(out_text, s.text, sizeof(s.text));
 }

@@ -21,7 +21,8 @@ struct tls_peer {
     const struct tls_trust *trust;
     char *host;
     bool host_is_address;
-    char *complaint; /* why its certificate was refused, or NULL */
+    char *complaint;      /* why its certificate was refused, or NULL */
+    enum tls_fault fault; /* if so, TLS_FAULT_EXPIRED or behind it */
 };
 
 /* trust starts as all zeroes and must outlive ctx. Errors and out_text as
@@ -34,5 +35,8 @@ void tls_trust_clear(struct tls_trust *trust);
 int tls_peer_init(struct tls_peer *peer, const struct tls_trust *trust, const char *host,
                   SSL *ssl);
 void tls_peer_clear(struct tls_peer *peer);
+
+/* See tls_describe_certificate(). */
+void tls_peer_describe(const SSL *ssl, char out_text[TLS_TEXT_SIZE]);
 
 #endif
