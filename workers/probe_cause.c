@@ -156,7 +156,8 @@ static const struct {
          "mailcask cannot do OAuth2 yet: have the provider's administrator allow an app "
          "password, or let the mail be copied to a server that accepts passwords."},
     [PROBE_MAILBOX_LOCKED] =
-        {"mailbox-locked", "The password is right; another program has the mailbox open.",
+        {"mailbox-locked",
+         "Another program has the mailbox open; the password is not the matter.",
          "Let the other program (a mail program, a phone, the running mailcaskd) end its "
          "session, or wait: a lost one is dropped by the server after about 10 minutes."},
     [PROBE_LOGIN_TOO_OFTEN] =
@@ -216,9 +217,11 @@ static const struct {
     enum probe_cause cause;
 } phrases[] = {
     {"application-specific", "password", PROBE_APP_PASSWORD}, /* Gmail */
-    {"app", "password", PROBE_APP_PASSWORD},                  /* Yahoo, Zoho */
-    {"anwendungsspezifisch", "pass", PROBE_APP_PASSWORD},     /* GMX, web.de */
-    {"basic auth", "", PROBE_OAUTH_ONLY},                     /* Microsoft */
+    {"application password", "", PROBE_APP_PASSWORD},
+    {"app password", "", PROBE_APP_PASSWORD}, /* Yahoo, Zoho */
+    {"app-password", "", PROBE_APP_PASSWORD},
+    {"anwendungsspezifisch", "pass", PROBE_APP_PASSWORD}, /* GMX, web.de */
+    {"basic auth", "", PROBE_OAUTH_ONLY},                 /* Microsoft */
     {"oauth", "", PROBE_OAUTH_ONLY},
     {"not enabled", "pop", PROBE_POP_DISABLED}, /* Gmail */
     {"disabled", "pop", PROBE_POP_DISABLED},

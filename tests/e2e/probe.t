@@ -8,6 +8,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from harness import *
+import concurrent.futures
 import threading
 
 MESSAGES = [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(3)]
@@ -19,7 +20,7 @@ servers = []
 
 
 def pop3d(*options, script=None, certificate=certificates.good):
-    server = Pop3d(mail, "--password", SECRET, *options, script=script, certificate=certificate, ca=certificates.ca)
+    server = Pop3d(mail, "--no-lock", "--password", SECRET, *options, script=script, certificate=certificate, ca=certificates.ca)
     servers.append(server)
     return server
 
@@ -34,17 +35,17 @@ def configured(port, password=SECRET, account=None, ca=certificates.ca, **settin
 def probe(cask, *what, env=None):
     """Both forms: the text's Result and the object of --json, and that they agree."""
     arguments = [BUILD / "mailcask", "probe", "--config", cask.write_config(), *(what or ("--account", "a"))]
-    text = run(arguments, env=env)
-    as_json = run([*arguments, "--json"], env=env)
+    with concurrent.futures.ThreadPoolExecutor() as both:
+        text, as_json = both.map(lambda more: run([*arguments, *more], env=env), ([], ["--json"]))
     shown = (text.out + text.err + as_json.out + as_json.err).decode()
     if SECRET in shown or base64.b64encode(b"\0u\0" + SECRET.encode()).decode() in shown:
         ok(False, "no secret is shown")
     return text, json.loads(as_json.out) if as_json.out else None, as_json
 
 
-def broken(name, cause, step, cask, remedy, *what, text="", **options):
+def broken(name, cause, step, cask, remedy, *what, text="", seconds=2, **options):
     """One TAP line: it ends with exit 1, at this step, with this cause and remedy in both forms."""
-    shown, found, as_json = probe(cask, *(what or ("--account", "a")), "--timeout", "2", **options)
+    shown, found, as_json = probe(cask, *(what or ("--account", "a")), "--timeout", seconds, **options)
     result = found["result"] if found else {}
     words = shown.out.decode()
     right = (shown.status == 1 and as_json.status == 1 and result.get("cause") == cause and
@@ -277,7 +278,7 @@ def dovecot():
         return
     server.fill("u", MESSAGES)
     broken("Dovecot: a wrong password", "password-refused", "login",
-           configured(server.port, password="wrong", ca=server.ca), "Correct user")
+           configured(server.port, password="wrong", ca=server.ca), "Correct user", seconds=20)
     broken("Dovecot: STLS where TLS is implicit", "wants-implicit-tls", "greeting",
            configured(server.port, ca=server.ca, tls="starttls"), "tls = implicit")
     broken("Dovecot: implicit where STLS is spoken", "wants-starttls", "tls",
@@ -304,7 +305,7 @@ def well(name, cask, *what):
 
 
 def good_ones():
-    implicit, stls = pop3d("--no-lock"), pop3d("--tls", "starttls")
+    implicit, stls = pop3d(), pop3d("--tls", "starttls")
     names = ["password", "resolve", "connect", "tls", "certificate", "greeting", "capabilities", "login",
              "capabilities", "listing", "quit"]
     found = well("implicit TLS", configured(implicit.port))

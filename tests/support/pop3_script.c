@@ -139,6 +139,7 @@ void play_open(struct play *y, const struct script *script)
         .password = script->password != NULL ? script->password : "pw9",
         .implicit_tls = !script->stls,
         .careful = script->careful,
+        .no_login = script->no_login,
         .memory = script->memory,
         .day = script->day,
         .limits = pop3_limits_default,

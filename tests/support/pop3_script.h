@@ -34,6 +34,7 @@ struct script {
     size_t deletes_count;
     bool stls;
     bool careful;
+    bool no_login;
     bool hold;           /* do not say durable */
     bool pause_at_begin; /* pause in message_begin, resume when nothing moves */
 };

@@ -109,6 +109,32 @@ static void options_that_do_not_go_together(void **state)
     (void)state;
     refused("--account goes with --once", "--account", "a");
     refused("--once and --check-config exclude each other", "--once", "--check-config");
+    refused("--server goes with --probe", "--server=s", NULL);
+    refused("--timeout goes with --probe", "--timeout=1", "--once");
+    refused("--probe and --once exclude each other", "--probe", "--once");
+    refused("--probe and --check-config exclude each other", "--check-config", "--probe");
+    refused("--probe needs one --account or one --server", "--probe", NULL);
+}
+
+static void a_probe_is_of_one_account_or_server(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(parse(&p, "--probe", "--account=a", "--timeout", "5", NULL), 0);
+    assert_true(p.line.probe);
+    assert_int_equal(p.line.timeout_s, 5);
+    command_line_free(&p.line);
+    assert_int_equal(parse(&p, "--probe", "--server", "s", NULL), 0);
+    assert_string_equal(p.line.server, "s");
+    assert_int_equal(p.line.timeout_s, 0);
+    command_line_free(&p.line);
+    assert_int_equal(parse(&p, "--probe", "--server=s", "--account=a", NULL), ERR_SYNTAX);
+    command_line_free(&p.line);
+    assert_int_equal(parse(&p, "--probe", "--account=a", "--account=b", NULL), ERR_SYNTAX);
+    command_line_free(&p.line);
+    refused("--timeout: allowed: 1 to 3600 seconds", "--timeout=0", NULL);
+    refused("--timeout: allowed: 1 to 3600 seconds", "--timeout=3601", NULL);
+    refused("--timeout: allowed: 1 to 3600 seconds", "--timeout=1m", NULL);
 }
 
 static void help_counts_beside_a_fault(void **state)
@@ -128,9 +154,10 @@ static void help_names_every_option(void **state)
     assert_non_null(out);
     command_line_help(out);
     fclose(out);
-    const char *const names[] = {"--config FILE",   "--once",       "--account NAME",
-                                 "--check-config",  "--help",       "--version",
-                                 "MAILCASK_CONFIG", "MAILCASK_LOOP"};
+    const char *const names[] = {"--config FILE",   "--once",           "--account NAME",
+                                 "--check-config",  "--help",           "--version",
+                                 "MAILCASK_CONFIG", "MAILCASK_LOOP",    "--probe",
+                                 "--server NAME",   "--timeout SECONDS"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         assert_non_null(strstr(text, names[i]));
 }
@@ -144,6 +171,7 @@ int main(void)
         cmocka_unit_test(unknown_options_get_a_hint),
         cmocka_unit_test(values_are_checked),
         cmocka_unit_test(options_that_do_not_go_together),
+        cmocka_unit_test(a_probe_is_of_one_account_or_server),
         cmocka_unit_test(help_counts_beside_a_fault),
         cmocka_unit_test(help_names_every_option),
     };

@@ -276,6 +276,21 @@ static void q42_a_close_after_pass_leaves_the_login_uncertain(void **state)
     assert_outcome(perform(&script), SCOPE_ACCOUNT, RETRY_BACKOFF, "not known");
 }
 
+static void without_login_it_leaves_where_the_login_would_begin(void **state)
+{
+    (void)state;
+    const struct script script = {
+        .steps = {GREETING, CAPA("SASL PLAIN\r\nUTF8\r\n"), STEP("QUIT", "+OK\r\n")},
+        .no_login = true,
+    };
+    assert_outcome(perform(&script), SCOPE_NONE, RETRY_NONE, "");
+    const struct script silent = {
+        .steps = {GREETING, NO_CAPA, {"QUIT", "", CLOSE}},
+        .no_login = true,
+    };
+    assert_outcome(perform(&silent), SCOPE_NONE, RETRY_NONE, "");
+}
+
 static void q54_credentials_with_line_ends_are_refused(void **state)
 {
     (void)state;
@@ -351,6 +366,7 @@ int main(void)
         cmocka_unit_test(q39_login_delay_is_handed_out),
         cmocka_unit_test(q40_codes_decide_about_the_next_try),
         cmocka_unit_test(q42_a_close_after_pass_leaves_the_login_uncertain),
+        cmocka_unit_test(without_login_it_leaves_where_the_login_would_begin),
         cmocka_unit_test(q54_credentials_with_line_ends_are_refused),
         cmocka_unit_test(q54_blanks_and_utf8_in_credentials_count),
         cmocka_unit_test(a_secret_that_the_server_repeats_is_left_out),
