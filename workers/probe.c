@@ -132,10 +132,10 @@ static enum probe_cause cause_of_connect(int err)
 }
 
 /* The failure that says most: a machine that answers before one that cannot be reached. */
-static bool says_more(int err, int before)
+static bool says_more(int failure, int before)
 {
     return before == 0 || cause_of_connect(before) == PROBE_UNREACHABLE ||
-           (err == -ECONNREFUSED && before == -ETIMEDOUT);
+           (failure == -ECONNREFUSED && before == -ETIMEDOUT);
 }
 
 static bool connect_any(struct probe *p, const struct resolver_answer *answer)
@@ -145,15 +145,15 @@ static bool connect_any(struct probe *p, const struct resolver_answer *answer)
     probe_step_begins(p, PROBE_CONNECT);
     for (size_t i = 0; i < answer->count; i++) {
         uint64_t deadline = probe_now_us() + (uint64_t)p->config->patience_ms * 1000;
-        int one = probe_connect(&answer->addresses[i], deadline, &p->fd);
+        int failure = probe_connect(&answer->addresses[i], deadline, &p->fd);
         probe_address_text(&answer->addresses[i], text);
-        if (one == 0) {
+        if (failure == 0) {
             probe_step_done(p, "%s%s%s", text, i > 0 ? "; before it in vain: " : "",
                             failed);
             return true;
         }
-        if (says_more(one, err)) {
-            err = one;
+        if (says_more(failure, err)) {
+            err = failure;
             memcpy(failed, text, sizeof(failed));
         }
     }
