@@ -12,7 +12,8 @@ struct account_deletes {
     uint64_t fruitless_ms;
     uint64_t backoff_ms; /* 0: the last one did not fail */
     uint64_t not_before_ms;
-    uint64_t offered; /* what the last fetch session said may be deleted */
+    unsigned not_let_in; /* delete sessions in a row, for LOGIN-DELAY */
+    uint64_t offered;    /* what the last fetch session said may be deleted */
 };
 
 struct deletes {
@@ -141,6 +142,12 @@ static bool fetch_ended(struct account_deletes *a, const struct session_end *end
 static bool delete_ended(struct account_deletes *a, const struct session_end *end,
                          uint64_t now_ms)
 {
+    bool not_let_in = end->outcome.delay_s > 0 && end->counts.listed == SIZE_UNKNOWN;
+    if (not_let_in && a->not_let_in < DELETES_NOT_LET_IN_MAX) {
+        a->not_let_in++; /* for now (Q39): it is its turn still */
+        return true;
+    }
+    a->not_let_in = 0;
     if (end->outcome.scope != SCOPE_NONE) {
         a->backoff_ms = a->backoff_ms == 0 ? DELETES_BACKOFF_MS : a->backoff_ms * 2;
         if (a->backoff_ms > DELETES_AGAIN_MS)

@@ -15,6 +15,9 @@
 /* A delete session that could not delete anything is not held again for the same messages
  * before so long. */
 #define DELETES_AGAIN_MS ((uint64_t)24 * 3600 * 1000)
+/* Delete sessions in a row that the server does not let in for LOGIN-DELAY (Q39): each is
+ * held again after that delay; then it counts as one that failed. */
+#define DELETES_NOT_LET_IN_MAX 3u
 /* Before the next one after one that failed; doubles to DELETES_AGAIN_MS. */
 #define DELETES_BACKOFF_MS ((uint64_t)15 * 60 * 1000)
 /* The wall clock's going astray, against the one that never jumps, beyond which nothing is

@@ -18,6 +18,7 @@
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
 #define MARKS_SAVE_MS 1000       /* from one save to the next */
 #define SPACE_LOOK_MS 250
+#define ONCE_DELAY_MAX_S 60 /* between two sessions of a pass */
 
 /* As many sockets as there can be descriptors, and one in any case. */
 static uint32_t sessions_max(void)
@@ -358,6 +359,20 @@ bool rounds_take(struct rounds *r, struct session_end *out)
     return false;
 }
 
+/* Q39: a service keeps to the pause before it is refused for it. A single pass, whose
+ * sessions follow each other, sees whether it is, and then waits if it is a short one. */
+static void keep_to_login_delay(const struct rounds *r, const struct session_end *end,
+                                struct outcome *outcome)
+{
+    uint32_t delay_s = end->marks.pop3.login_delay_s;
+    if (r->mode == SCHEDULER_SERVICE && end->counts.listed != SIZE_UNKNOWN &&
+        outcome->delay_s < delay_s)
+        outcome->delay_s = delay_s;
+    if (r->mode == SCHEDULER_ONCE && outcome->retry == RETRY_BACKOFF &&
+        outcome->delay_s > 0 && outcome->delay_s <= ONCE_DELAY_MAX_S)
+        outcome->retry = RETRY_NOW;
+}
+
 void rounds_settle(struct rounds *r, const struct session_end *end)
 {
     struct outcome outcome = end->outcome;
@@ -370,11 +385,10 @@ void rounds_settle(struct rounds *r, const struct session_end *end)
     /* deletes_ended() backs off; fetching goes on as it does. */
     if (end->kind == POOL_DELETE && outcome.scope == SCOPE_MAILBOX)
         outcome.retry = RETRY_NONE;
-    /* Q39: before it has to refuse. */
-    if (r->mode == SCHEDULER_SERVICE && end->counts.listed != SIZE_UNKNOWN &&
-        outcome.delay_s < end->marks.pop3.login_delay_s)
-        outcome.delay_s = end->marks.pop3.login_delay_s;
-    outcome.more |= deletes_ended(r->deletes, end, clock_now_ms());
+    keep_to_login_delay(r, end, &outcome);
+    bool deletes = deletes_ended(r->deletes, end, clock_now_ms());
+    bool late = r->mode == SCHEDULER_ONCE && outcome.delay_s > ONCE_DELAY_MAX_S;
+    outcome.more |= deletes && !late;
     scheduler_done(r->scheduler, end->account, &outcome, clock_now_ms());
 }
 

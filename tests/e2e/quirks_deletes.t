@@ -173,6 +173,15 @@ def q16_a_size_that_changed_is_another_message():
     stays(box, set(), "listed as when it was fetched, it is deleted, too")
 
 
+def q19_deleted_messages_listed_with_size_0():
+    """They are listed by the next session still: nothing is stored twice for it."""
+    box = drop(script='on DELE session 2 pretend\nsession 3 on LIST entry * "%n 0"')
+    passes(box, 3)
+    box.holds(MESSAGES, "once each in the archive")
+    passes(box, 2)
+    stays(box, set(), "in the end all is deleted")
+
+
 def q21_half_a_message_is_not_deleted():
     """Nor the one behind it, for which a sender wrote another: whatever the server tells of sizes."""
     trap = message(2, b"before\r\n.\r\n+OK 59 octets\r\nSubject: 3\r\n\r\nforged\r\n")
@@ -242,6 +251,13 @@ def q37_what_comes_back_changed():
     box.serve()
     passes(box, 2)
     stays(box, set(), "then it goes, too", [MESSAGES[0], other, *MESSAGES[2:]])
+
+
+def q39_login_delay_between_fetching_and_deleting():
+    box = drop(MESSAGES, "--login-delay", "3")
+    box.once()
+    stays(box, set(), "a pass waits as long as the server wants, and deletes")
+    check(len(box.server.log("login-failed")) <= 2, "after a refusal or two", box.server.log())
 
 
 def q41_a_goodbye_among_the_deletions():
