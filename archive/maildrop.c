@@ -19,7 +19,7 @@ struct maildrop {
     struct buffer last;
     struct damaged_message *damaged;
     size_t damaged_count;
-    bool any_lost;
+    bool any_lost, any_deletions;
 
     /* Sets of N, a bit each. */
     struct buffer claimed;
@@ -62,6 +62,7 @@ static int load(struct maildrop *m, struct archive *a)
         err = row_get_number(t, INFO_LAST_LSN, &m->opened_lsn);
     if (err == 0) {
         m->any_lost = row_next_lost(t, m->account, &first, &last) == 0;
+        m->any_deletions = row_any_deletion(t, m->account, m->source);
         err = row_get_maildrop(t, m->account, m->source, &m->row);
     }
     if (err == ERR_NOT_FOUND)
@@ -210,7 +211,8 @@ bool maildrop_has_bytes(struct maildrop *m, uint64_t n, const uint8_t sha256[SHA
 
 static bool is_tombstone(struct maildrop *m, struct index_txn *t, uint64_t n)
 {
-    return deletion_is_tombstone((uint8_t)row_deletion_state(t, m->account, m->source, n));
+    return m->any_deletions &&
+           deletion_is_tombstone((uint8_t)row_deletion_state(t, m->account, m->source, n));
 }
 
 /* It should not be listed: we deleted it, or it had vanished from a listing that was
@@ -247,7 +249,8 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
     if (other_size(e->listed_size, j->listed_size))
         return;
     if (e->n == 0) {
-        j->line.verdict = MAILDROP_QUARANTINED;
+        if (j->line.verdict == MAILDROP_WANTED)
+            j->line.verdict = MAILDROP_QUARANTINED;
         return;
     }
     j->line.live += !is_tombstone(m, j->txn, e->n);
@@ -322,8 +325,7 @@ static void compare_listings(struct maildrop *m, uint64_t *out_there, uint64_t *
     for (uint64_t n = 0; (n = number_set_next(m->row.named, n)) != 0;) {
         if (maildrop_is_claimed(m, n))
             ++*out_there;
-        else if (t == NULL || !deletion_is_tombstone(
-                                  (uint8_t)row_deletion_state(t, m->account, m->source, n)))
+        else if (t == NULL || !is_tombstone(m, t, n))
             ++*out_gone;
     }
 }

@@ -92,6 +92,15 @@ enum deletion_state row_deletion_state(struct index_txn *t, uint32_t account,
                : DELETION_NONE;
 }
 
+bool row_any_deletion(struct index_txn *t, uint32_t account, uint32_t source)
+{
+    uint8_t bytes[DELETION_KEY_SIZE];
+    struct span value, key = deletion_key(bytes, account, source, 0);
+    int err = index_seek(t, TABLE_DELETIONS, &key, &value);
+    return err == 0 ? get_key32(key.data) == account && get_key32(key.data + 4) == source
+                    : err != ERR_NOT_FOUND;
+}
+
 void row_put_deletion(struct index_txn *t, uint32_t account, uint32_t source, uint64_t n,
                       const struct deletion_row *row)
 {

@@ -50,6 +50,8 @@ int row_get_deletion(struct index_txn *t, uint32_t account, uint32_t source, uin
 /* DELETION_NONE where there is no row, or the index fails. */
 enum deletion_state row_deletion_state(struct index_txn *t, uint32_t account,
                                        uint32_t source, uint64_t n);
+/* Whether the maildrop has any. True if the index fails. */
+bool row_any_deletion(struct index_txn *t, uint32_t account, uint32_t source);
 void row_put_deletion(struct index_txn *t, uint32_t account, uint32_t source, uint64_t n,
                       const struct deletion_row *row);
 /* The maildrop's first open deletion with an N >= *n. */
