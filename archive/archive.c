@@ -105,10 +105,10 @@ int archive_create(const struct file_ops *ops, const char *path)
 }
 
 /* flock() belongs to the open file, so the lock ends with the process, however it ends. */
-static int take_lock(struct archive *a)
+int archive_lock(const char *archive, int *out_fd)
 {
     char path[PATH_MAX], pid[32];
-    int err = join(a->path, "lock", path);
+    int err = join(archive, "lock", path);
     if (err != 0)
         return err;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -123,7 +123,7 @@ static int take_lock(struct archive *a)
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
         /* The number is a courtesy; the lock is held without it. */
     }
-    a->lock_fd = fd;
+    *out_fd = fd;
     return 0;
 }
 
@@ -215,7 +215,7 @@ int archive_open(const char *path, const struct archive_options *options,
     if (err == 0)
         err = cask_load(a->ops, path, &a->cask);
     if (err == 0 && a->mode == ARCHIVE_WRITE)
-        err = take_lock(a);
+        err = archive_lock(path, &a->lock_fd);
     if (err == 0 &&
         a->mode == ARCHIVE_WRITE) /* it may have changed before we held the lock */
         err = cask_load(a->ops, path, &a->cask);

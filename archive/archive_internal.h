@@ -59,6 +59,9 @@ void archive_note(struct archive *a, enum archive_note note, const char *format,
 
 int64_t archive_now_us(void);
 
+/* The lock of the one writer, until *out_fd is closed: 0, ERR_LOCKED, -errno. */
+int archive_lock(const char *archive, int *out_fd);
+
 /* recovery.c: bring index and segments together; a->index may be empty and unsigned. */
 int archive_recover(struct archive *a);
 

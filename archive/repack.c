@@ -1,6 +1,7 @@
 #include "archive/repack.h"
 
 #include "archive/error.h"
+#include "archive/removal.h"
 #include "archive/repack_internal.h"
 #include "archive/store.h"
 
@@ -300,7 +301,8 @@ static int next_replaced(struct archive *a, uint64_t *id, int64_t *out_time_us)
 
 static bool is_due(const struct repack *r, int64_t time_us)
 {
-    return r->options->remove_now || r->began_us - time_us >= REPACK_KEEP_US;
+    return !r->summary->removal_held &&
+           (r->options->remove_now || r->began_us - time_us >= REPACK_KEEP_US);
 }
 
 static int sync_segments(struct archive *a)
@@ -313,7 +315,7 @@ static int sync_segments(struct archive *a)
 
 /* Superseded segments whose time has come. The index forgets them only when their removal
  * is durable: one that a power cut brought back would be indexed over what replaces it. */
-static int remove_old(struct repack *r)
+static int remove_due(struct repack *r)
 {
     struct archive *a = r->archive;
     int64_t time_us = 0;
@@ -335,6 +337,16 @@ static int remove_old(struct repack *r)
             err = forget_segment(a, id);
     }
     return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+static int remove_old(struct repack *r)
+{
+    int fd = -1, err = removal_begin(r->archive->path, &fd);
+    r->summary->removal_held = err == ERR_LOCKED;
+    if (err == 0 || err == ERR_LOCKED)
+        err = remove_due(r);
+    removal_release(fd);
+    return err;
 }
 
 static void count_after(struct repack *r, uint64_t first)

@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What was replaced is removed this long after, so that a reader, a backup or a copy that
- * began before still finds it. */
+/* What was replaced is removed this long after, so that a reader or a copy that began
+ * before still finds it; and never while a backup copies (removal.h). */
 #define REPACK_KEEP_US (24ll * 3600 * 1000000)
 
 struct repack_options {
@@ -27,6 +27,7 @@ struct repack_summary {
     uint64_t segments_skipped; /* hold damage: left as they are */
     uint64_t segments_removed; /* by this call, of those and of earlier ones */
     uint64_t segments_kept;    /* replaced, and to be removed when REPACK_KEEP_US is over */
+    bool removal_held;         /* a backup is copying: nothing was removed */
     uint64_t bytes_before;     /* of the segments rewritten */
     uint64_t bytes_after;      /* of what replaces them */
 };

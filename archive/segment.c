@@ -227,13 +227,10 @@ static int open_file(const struct file_ops *ops, const char *path, bool from_dis
     return err;
 }
 
-static int open_segment(const struct file_ops *ops, const char *archive, uint64_t id,
+static int open_segment(const struct file_ops *ops, const char *path, uint64_t id,
                         const uint8_t *uuid, bool from_disk, struct segment_file *out)
 {
-    char path[PATH_MAX];
-    int err = segment_path(archive, id, path);
-    if (err == 0)
-        err = open_file(ops, path, from_disk, out);
+    int err = open_file(ops, path, from_disk, out);
     if (err != 0)
         return err == -ENOENT ? ERR_NOT_FOUND : err;
     err = read_header(out, id, uuid);
@@ -242,16 +239,26 @@ static int open_segment(const struct file_ops *ops, const char *archive, uint64_
     return err;
 }
 
+int segment_open_at(const struct file_ops *ops, const char *path, uint64_t id,
+                    const uint8_t *uuid, struct segment_file *out)
+{
+    return open_segment(ops, path, id, uuid, false, out);
+}
+
 int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
                  const uint8_t *uuid, struct segment_file *out)
 {
-    return open_segment(ops, archive, id, uuid, false, out);
+    char path[PATH_MAX];
+    int err = segment_path(archive, id, path);
+    return err != 0 ? err : open_segment(ops, path, id, uuid, false, out);
 }
 
 int segment_open_from_disk(const struct file_ops *ops, const char *archive, uint64_t id,
                            const uint8_t *uuid, struct segment_file *out)
 {
-    return open_segment(ops, archive, id, uuid, true, out);
+    char path[PATH_MAX];
+    int err = segment_path(archive, id, path);
+    return err != 0 ? err : open_segment(ops, path, id, uuid, true, out);
 }
 
 void segment_file_close(struct segment_file *f)

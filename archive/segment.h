@@ -68,8 +68,11 @@ struct segment_file {
  * the records: all that reading needs of it is the sync word, which each record repeats. */
 int segment_open(const struct file_ops *ops, const char *archive, uint64_t id,
                  const uint8_t *uuid, struct segment_file *out);
-/* The same, and all that is read of it comes from the disk itself; so segment_read() and
- * segment_read_body(), too, may return ERR_NOT_FROM_DISK. */
+/* The same of a file with a name of its own. */
+int segment_open_at(const struct file_ops *ops, const char *path, uint64_t id,
+                    const uint8_t *uuid, struct segment_file *out);
+/* As segment_open(), and all that is read of it comes from the disk itself; so
+ * segment_read() and segment_read_body(), too, may return ERR_NOT_FROM_DISK. */
 int segment_open_from_disk(const struct file_ops *ops, const char *archive, uint64_t id,
                            const uint8_t *uuid, struct segment_file *out);
 void segment_file_close(struct segment_file *f);

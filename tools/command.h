@@ -30,6 +30,7 @@ extern const struct command command_restore;
 extern const struct command command_verify;
 extern const struct command command_reindex;
 extern const struct command command_repack;
+extern const struct command command_backup;
 extern const struct command command_ledger;
 extern const struct command command_deletions;
 extern const struct command command_quarantine;

@@ -12,7 +12,6 @@
 
 /* Of the design, for later versions: known so that they are not taken for mistakes. */
 static const struct command later[] = {
-    {.name = "backup"},
     {.name = "pause"},
     {.name = "resume"},
 };
@@ -21,8 +20,8 @@ static const struct command *const commands[] = {
     &command_init,    &command_accounts,   &command_list,      &command_show,
     &command_restore, &command_verify,     &command_reindex,   &command_repack,
     &command_ledger,  &command_stats,      &command_status,    &command_poll,
-    &command_probe,   &command_quarantine, &command_deletions, &later[0],
-    &later[1],        &later[2],
+    &command_probe,   &command_quarantine, &command_deletions, &command_backup,
+    &later[0],        &later[1],
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

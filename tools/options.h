@@ -19,7 +19,8 @@
     X(OPTION_ALL, "all", "", false, "every account")                                       \
     X(OPTION_ID, "id", "ID", true, "this message, ACCOUNT/N; may be repeated")             \
     X(OPTION_MESSAGE, "message", "ID", false, "this message, ACCOUNT/N")                   \
-    X(OPTION_TO, "to", "TARGET", false, "maildir:DIR, mbox:FILE or eml:DIR")               \
+    X(OPTION_TO, "to", "TARGET", false,                                                    \
+      "maildir:DIR, mbox:FILE or eml:DIR; of a backup: DIR")                               \
     X(OPTION_SINCE, "since", "YYYY-MM-DD", false, "only messages of this day and later")   \
     X(OPTION_UNTIL, "until", "YYYY-MM-DD", false, "only messages of this day and earlier") \
     X(OPTION_QUICK, "quick", "", false, "structure and checksums only")                    \

@@ -37,7 +37,12 @@ static void print_summary(struct output *out, const struct repack_summary *s)
                      before, after);
     if (s->segments_removed > 0)
         output_print(out, "; removed %" PRIu64 " that were replaced", s->segments_removed);
-    if (s->segments_kept > 0)
+    if (s->segments_kept > 0 && s->removal_held)
+        output_print(out,
+                     "; %" PRIu64
+                     " that were replaced stay while a backup runs: run it again then",
+                     s->segments_kept);
+    else if (s->segments_kept > 0)
         output_print(out,
                      "; %" PRIu64
                      " that were replaced stay for a day: run it again then, or "
@@ -107,9 +112,10 @@ const struct command command_repack = {
         "meanwhile; the\n"
         "service must be stopped. What was replaced is removed a day later, by the next "
         "repack, so that a\n"
-        "backup or restore that runs now still finds it; --remove-now removes it at once. "
-        "Until then the\n"
-        "archive takes the space of both. Interrupting it loses nothing.",
+        "restore that runs now still finds it; --remove-now removes it at once. While a "
+        "backup runs nothing is\n"
+        "removed. Until then the archive takes the space of both. Interrupting it loses "
+        "nothing.",
     .statuses = "0  done\n1  interrupted, or a damaged segment was left as it is\n"
                 "2  usage, or no archive there\n3  damage met; nothing was removed\n"
                 "4  could not run: locked, no space",
