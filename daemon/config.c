@@ -101,9 +101,28 @@ static int build_ca_file(struct config_reader *r, const struct config_draft *dra
                             error_text(-errno), config_keys[KEY_CA_FILE].allowed);
 }
 
-static int build_server(struct config_reader *r, const struct config_draft *draft,
+/* What the section leaves open, as if it were written where the preset is. */
+static void apply_preset(struct config_draft *draft)
+{
+    if (draft->text[KEY_PRESET] == NULL)
+        return;
+    const struct provider *provider = provider_by_preset(draft->text[KEY_PRESET]);
+    const struct {
+        enum config_key_id id;
+        const char *text;
+    } known[] = {{KEY_HOST, provider->hosts[0]}, {KEY_USER, provider->user}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (draft->text[known[i].id] != NULL || known[i].text == NULL)
+            continue;
+        draft->text[known[i].id] = known[i].text;
+        draft->lines[known[i].id] = draft->lines[KEY_PRESET];
+    }
+}
+
+static int build_server(struct config_reader *r, struct config_draft *draft,
                         struct config_server *server)
 {
+    apply_preset(draft);
     if (draft->text[KEY_HOST] == NULL)
         return config_error_set(r->error, draft->file, draft->line,
                                 "server '%s' has no host; allowed: 'host = NAME', %s",

@@ -1,6 +1,7 @@
 #include "daemon/config_keys.h"
 
 #include "daemon/config_value.h"
+#include "daemon/providers.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_MAX_MEMORY] = {"max-memory", SECTION_ARCHIVE, TYPE_SIZE, "512M", 32 * MIB,
                         1024 * GIB, "a size from 32M to 1024G, such as 512M",
                         "The memory that everything that grows may take together."},
+    [KEY_PRESET] = {"preset", SECTION_SERVER, TYPE_PRESET, "", 0, 0, PROVIDER_PRESETS,
+                    "A provider whose host, and user where it wants another than the "
+                    "address, are known; keys of the section's own come first."},
     [KEY_HOST] = {"host", SECTION_SERVER, TYPE_HOST, "", 0, 0,
                   "a host name or an IP address, without a port",
                   "The name of the POP3 server, which its certificate must bear."},

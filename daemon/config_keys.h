@@ -10,6 +10,7 @@ enum config_key_id {
     KEY_PATH,
     KEY_DELETES,
     KEY_MAX_MEMORY,
+    KEY_PRESET,
     KEY_HOST,
     KEY_PORT,
     KEY_TLS,
@@ -48,6 +49,7 @@ enum config_type {
     TYPE_NUMBER,      /* min to max */
     TYPE_SIZE,        /* bytes, with K, M or G */
     TYPE_DURATION,    /* milliseconds, written with s, m, h or d */
+    TYPE_PRESET,      /* of providers.h */
     TYPE_HOST,        /* a name or an address */
     TYPE_TLS,         /* implicit, starttls */
     TYPE_TLS_OLDEST,  /* 1.0 to 1.3 */

@@ -1,6 +1,7 @@
 #include "daemon/config_value.h"
 
 #include "archive/error.h"
+#include "daemon/providers.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -243,6 +244,8 @@ int config_value_parse(const struct config_key *key, const char *text,
         return parse_size(key, text, &out->number);
     case TYPE_DURATION:
         return parse_duration(key, text, &out->number);
+    case TYPE_PRESET:
+        return provider_by_preset(text) != NULL ? 0 : ERR_SYNTAX;
     case TYPE_HOST:
         return parse_host(text);
     case TYPE_TLS:

@@ -3,6 +3,7 @@
 #include "archive/error.h"
 #include "daemon/control.h"
 #include "daemon/exits.h"
+#include "daemon/providers.h"
 #include "daemon/secret.h"
 #include "workers/probe.h"
 #include "workers/probe_wire.h"
@@ -65,6 +66,14 @@ static void write_step(void *arg, const struct probe_event *e)
     write_out(w, &b);
 }
 
+/* What this provider is known for, where the login failed; or NULL. */
+static const char *advice(const struct walk *w)
+{
+    const struct provider *provider = provider_by_host(w->server->host);
+    bool login = w->cause != PROBE_FINE && w->failed_step == PROBE_LOGIN;
+    return login && provider != NULL ? provider->advice : NULL;
+}
+
 static void write_result(struct walk *w)
 {
     bool failed = w->cause != PROBE_FINE;
@@ -75,6 +84,7 @@ static void write_result(struct walk *w)
     control_text(&b, "text", w->text);
     control_text(&b, "meaning", probe_cause_meaning(w->cause));
     control_text(&b, "remedy", probe_cause_remedy(w->cause));
+    control_text(&b, "provider", advice(w));
     write_out(w, &b);
     (void)fputs(CONTROL_END, stdout);
 }

@@ -5,7 +5,8 @@
  *   probe   what is walked: account (empty with --server), server, host, port=, tls
  *           ("implicit" or "starttls"), user
  *   step    for each: step, result ("ok" or "failed"), microseconds=, text
- *   result  at the end: cause ("none": all is well), step (where), text, meaning, remedy */
+ *   result  at the end: cause ("none": all is well), step (where), text, meaning, remedy,
+ *           provider (what is known of this one, where a login failed) */
 #ifndef MAILCASK_DAEMON_PROBE_COMMAND_H
 #define MAILCASK_DAEMON_PROBE_COMMAND_H
 

@@ -107,6 +107,8 @@ static void show_result(struct output *out, const struct answer_object *o)
     print_field(out, "cause    ", o, "cause");
     print_field(out, "\nmeaning  ", o, "meaning");
     print_field(out, "\nremedy   ", o, "remedy");
+    if (answer_text(o, "provider").size > 0)
+        print_field(out, "\n         ", o, "provider");
     output_print(out, "\n");
 }
 
@@ -308,7 +310,7 @@ const struct command command_probe = {
         "\"failed\"), microseconds, text\n"
         "  result   cause (a word as \"certificate-expired\"; \"none\": all is well), step "
         "(or null), text,\n"
-        "           meaning, remedy",
+        "           meaning, remedy, provider (what is known of this one, or null)",
     .statuses = "0  all is well\n1  a step failed\n"
                 "2  usage or configuration; no such account or server\n"
                 "4  could not run: no mailcaskd, no memory",

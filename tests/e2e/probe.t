@@ -292,6 +292,37 @@ def dovecot():
            "operator must switch TLS on")
 
 
+HOSTS = """
+set -e
+mount --bind "$1" /etc/hosts
+shift
+exec "$@"
+"""
+
+
+def providers():
+    """What is known of a provider is said with the remedy. Its name leads here in a namespace of our own."""
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if run([*unshare, "true"]).status != 0:
+        skip("a provider's advice", "no mount namespace of our own")
+        return
+    server = pop3d(script=login("-ERR [AUTH] Username and password not accepted"),
+                   certificate=certificates.make("gmail", "DNS:pop.gmail.com"))
+    cask = configured(server.port)
+    del cask.servers["s"]["host"], cask.accounts["a"]["user"]
+    cask.servers["s"]["preset"] = "gmail"
+    hosts = cask.folder / "hosts"
+    hosts.write_text("127.0.0.1 pop.gmail.com\n")
+    probing = [*unshare, "sh", "-c", HOSTS, "sh", hosts, BUILD / "mailcask", "probe", "--config", cask.write_config(),
+               "--account", "a"]
+    shown, as_json = run(probing), run([*probing, "--json"])
+    found = json.loads(as_json.out)
+    is_((shown.status, found["host"], found["user"], found["result"]["cause"]),
+        (1, "pop.gmail.com", "recent:a", "password-refused"), "preset = gmail") or diag(str(shown))
+    like(found["result"]["provider"], "enable POP for all mail", "the provider's advice is added")
+    like(shown.out, "enable POP for all mail", "in words, too")
+
+
 # ---- all is well -------------------------------------------------------------------------------
 
 def well(name, cask, *what):
@@ -369,6 +400,6 @@ def nothing_changed():
 
 
 for part in (good_ones, usage, passwords, network, kinds_of_tls, certificates_of_all_kinds, other_servers, refusals,
-             in_the_middle, dovecot, nothing_changed):
+             in_the_middle, dovecot, providers, nothing_changed):
     part()
 done()

@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "daemon/config_keys.h"
+#include "daemon/providers.h"
 #include "tests/support/config_files.h"
 
 #include <errno.h>
@@ -106,6 +107,49 @@ static void defaults(void **state)
     assert_int_equal(c->accounts[0].poll_ms, 15 * MINUTE_MS);
     assert_int_equal(c->accounts[0].delete_rule, CONFIG_DELETE_NEVER);
     config_free(c);
+}
+
+static void presets_fill_in_what_is_left_open(void **state)
+{
+    const struct config_files *f = *state;
+    struct config *c = files_load_text(
+        f, ARCHIVE "[server g]\npreset = gmail\npassword = p\n"
+                   "[server h]\nhost = pop.googlemail.com\npreset = gmail\nuser = %u\n"
+                   "[server w]\npreset = web.de\npassword = p\n"
+                   "[account a@g]\nserver = g\n"
+                   "[account b@g]\nserver = g\nuser = b\ndaily-bytes = 0\n"
+                   "[account c@h]\nserver = h\npassword = p\n"
+                   "[account d@w]\nserver = w\n");
+    assert_string_equal(c->servers[0].host, "pop.gmail.com");
+    assert_int_equal(c->servers[0].port, 995);
+    assert_int_equal(c->servers[0].tls, CONFIG_TLS_IMPLICIT);
+    assert_string_equal(c->servers[1].host, "pop.googlemail.com");
+    assert_string_equal(c->servers[2].host, "pop3.web.de");
+    assert_string_equal(c->accounts[0].user, "recent:a@g");
+    assert_int_equal(c->accounts[0].daily_bytes, 1250000000);
+    assert_string_equal(c->accounts[1].user, "b");
+    assert_int_equal(c->accounts[1].daily_bytes, 0);
+    assert_string_equal(c->accounts[2].user, "c");
+    assert_int_equal(c->accounts[2].daily_bytes, 1250000000);
+    assert_string_equal(c->accounts[3].user, "d@w");
+    config_free(c);
+}
+
+static void every_preset_that_is_named_is_known(void **state)
+{
+    (void)state;
+    char names[] = PROVIDER_PRESETS;
+    size_t count = 0;
+    for (char *name = strtok(names, ", "); name != NULL; name = strtok(NULL, ", ")) {
+        const struct provider *p = provider_by_preset(name);
+        assert_non_null(p);
+        assert_ptr_equal(provider_by_host(p->hosts[0]), p);
+        assert_int_equal(p->advice[strlen(p->advice) - 1], '.');
+        count++;
+    }
+    assert_int_equal(count, 8);
+    assert_null(provider_by_preset("Gmail"));
+    assert_null(provider_by_host("gmail.com"));
 }
 
 static void an_archive_alone_is_a_configuration(void **state)
@@ -480,6 +524,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_of_the_manual),
         cmocka_unit_test(defaults),
+        cmocka_unit_test(presets_fill_in_what_is_left_open),
+        cmocka_unit_test(every_preset_that_is_named_is_known),
         cmocka_unit_test(an_archive_alone_is_a_configuration),
         cmocka_unit_test(values_keep_quotes_semicolons_and_hashes),
         cmocka_unit_test(blanks_crlf_and_byte_order_mark),

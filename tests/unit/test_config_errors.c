@@ -92,8 +92,9 @@ static void unknown_keys_and_sections(void **state)
         "password-file, password-command, password, poll, daily-bytes, delete");
     files_refused_text(
         f, "[server x]\nserver = y\n",
-        "c.ini:2: key 'server' belongs into [account]; allowed in [server]: host, port, "
-        "tls, tls-min, ca-file, fingerprint, max-connections, avoid, accounts-file, user, "
+        "c.ini:2: key 'server' belongs into [account]; allowed in [server]: preset, host, "
+        "port, tls, tls-min, ca-file, fingerprint, max-connections, avoid, accounts-file, "
+        "user, "
         "password-file, "
         "password-command, password, poll, daily-bytes, delete");
     files_refused_text(f, "[acount x]\n",
