@@ -258,6 +258,28 @@ static int check_command_name(struct config_reader *r, const struct setting *set
         name);
 }
 
+/* A password-file is a path, or "credential:NAME". */
+static int build_password_file(struct config_reader *r, const struct config_draft *draft,
+                               const struct setting *setting,
+                               struct config_account *account)
+{
+    static const char prefix[] = "credential:";
+    const char *text = account->password;
+    if (strncmp(text, prefix, sizeof(prefix) - 1) != 0) {
+        account->password = config_reader_path(r, text);
+        return account->password != NULL ? 0 : config_reader_no_memory(r);
+    }
+    const char *name = text + sizeof(prefix) - 1;
+    struct config_value value;
+    if (config_value_parse(&config_keys[KEY_ACCOUNT], name, &value) != 0)
+        return config_error_set(r->error, setting->file, setting->line,
+                                "account '%s': bad name of a credential '%s'; allowed: %s",
+                                draft->name, name, config_keys[KEY_ACCOUNT].allowed);
+    account->password_kind = CONFIG_PASSWORD_CREDENTIAL;
+    account->password = name;
+    return 0;
+}
+
 static int build_password(struct config_reader *r, const struct config_draft *draft,
                           const struct config_draft *server, struct config_account *account)
 {
@@ -289,8 +311,8 @@ static int build_password(struct config_reader *r, const struct config_draft *dr
     if (err == 0 && account->password_kind == CONFIG_PASSWORD_COMMAND)
         err = check_command_name(r, &setting, draft->name, account->password);
     if (err == 0 && account->password_kind == CONFIG_PASSWORD_FILE)
-        account->password = config_reader_path(r, account->password);
-    return err == 0 && account->password == NULL ? config_reader_no_memory(r) : err;
+        err = build_password_file(r, draft, &setting, account);
+    return err;
 }
 
 static uint64_t build_daily_bytes(const struct config_draft *draft,

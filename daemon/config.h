@@ -6,8 +6,10 @@
  * account as the default of its accounts, and may name an accounts-file (accounts_table.h).
  * An account's own password, password-file or password-command replaces whichever of them
  * its server has. An empty value is as if the key were not there. Relative paths are
- * relative to the configuration file, those of a table too. `user`, `password-file` and
- * `password-command` have %a, %u, %d and %% already replaced. */
+ * relative to the configuration file, those of a table too. A password-file
+ * `credential:NAME` is what the service manager has put into $CREDENTIALS_DIRECTORY.
+ * `user`, `password-file` and `password-command` have %a, %u, %d and %% already replaced.
+ */
 #ifndef MAILCASK_DAEMON_CONFIG_H
 #define MAILCASK_DAEMON_CONFIG_H
 
@@ -33,6 +35,7 @@ enum config_delete {
 
 enum config_password {
     CONFIG_PASSWORD_FILE,
+    CONFIG_PASSWORD_CREDENTIAL, /* of the service manager: systemd.exec(5) */
     CONFIG_PASSWORD_COMMAND,
     CONFIG_PASSWORD_TEXT
 };
@@ -55,7 +58,7 @@ struct config_account {
     const char *name, *user;
     const struct config_server *server;
     enum config_password password_kind;
-    const char *password; /* the path, the command or the password itself */
+    const char *password; /* the path, the name, the command or the password itself */
     uint64_t poll_ms;
     uint64_t daily_bytes; /* that may be fetched within 24 hours; 0: no limit */
     enum config_delete delete_rule;
@@ -109,7 +112,8 @@ int config_archive_path(const char *path, char **out_path, struct config_error *
 int config_archive_deletes(const char *path, bool *out_on, struct config_error *error);
 
 /* Look for what can only be seen outside the file: the archive's folder, the password files
- * (there, readable, mode 0600, a password in them). report is called once for each problem
+ * (there, readable, mode 0600, a password in them), credentials only where there are any,
+ * which is within the service. report is called once for each problem
  * with a line as in config_error. Returns the number of problems. */
 size_t config_check(const struct config *config,
                     void (*report)(void *ctx, const char *problem), void *ctx);

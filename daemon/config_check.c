@@ -41,8 +41,7 @@ static void check_archive(struct check *check, const struct config *config)
 static void check_account(struct check *check, const struct config_account *account)
 {
     struct secret_error problem;
-    if (account->password_kind != CONFIG_PASSWORD_FILE ||
-        secret_check_file(account->password, &problem) == 0)
+    if (secret_check(account, &problem) == 0)
         return;
     struct config_error error;
     config_error_set(&error, account->file, account->line, "account '%s': %s",

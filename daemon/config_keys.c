@@ -64,9 +64,11 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_USER] = {"user", ANY_ACCOUNT, TYPE_PATTERN, "%a", 0, 0,
                   "text without control characters; of '%' only %a, %u, %d and %%",
                   "The login name."},
-    [KEY_PASSWORD_FILE] = {"password-file", ANY_ACCOUNT, TYPE_PATTERN, "", 0, 0,
-                           "a file; of '%' only %a, %u, %d and %%",
-                           "A file of mode 0600 whose first line is the password."},
+    [KEY_PASSWORD_FILE] =
+        {"password-file", ANY_ACCOUNT, TYPE_PATTERN, "", 0, 0,
+         "a file; of '%' only %a, %u, %d and %%",
+         "A file of mode 0600 whose first line is the password; credential:NAME is "
+         "one that systemd gives to the service."},
     [KEY_PASSWORD_COMMAND] = {"password-command", ANY_ACCOUNT, TYPE_PATTERN, "", 0, 0,
                               "a shell command; of '%' only %a, %u, %d and %%",
                               "A command whose first line of output is the password."},

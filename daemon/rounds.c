@@ -42,6 +42,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
     if (err == 0)
         err = deletes_new(config, clock_offset_s(), &r->deletes);
     if (err == 0)
+        err = refused_new(config, &r->refused);
+    if (err == 0)
         err = scheduler_new(config, selected, mode, process_seed(), clock_now_ms(),
                             &r->scheduler);
     if (err != 0)
@@ -59,6 +61,7 @@ void rounds_destroy(struct rounds *r)
     marks_free(r->marks);
     health_free(r->health);
     deletes_free(r->deletes);
+    refused_free(r->refused);
     config_free(r->config);
     *r = (struct rounds){0};
 }
@@ -210,6 +213,7 @@ int rounds_reload(struct rounds *r, struct config *config)
     struct marks *marks = NULL;
     struct health *health = NULL;
     struct deletes *deletes = NULL;
+    struct refused *refused = NULL; /* whoever was suspended starts anew */
     uint64_t now_ms = clock_now_ms();
     int err = marks_new(config, &marks);
     if (err == 0)
@@ -217,11 +221,14 @@ int rounds_reload(struct rounds *r, struct config *config)
     if (err == 0)
         err = deletes_new(config, clock_offset_s(), &deletes);
     if (err == 0)
+        err = refused_new(config, &refused);
+    if (err == 0)
         err = scheduler_new(config, NULL, r->mode, process_seed(), now_ms, &scheduler);
     if (err != 0) {
         marks_free(marks);
         health_free(health);
         deletes_free(deletes);
+        refused_free(refused);
         return err;
     }
     scheduler_adopt(scheduler, r->scheduler, now_ms);
@@ -233,11 +240,13 @@ int rounds_reload(struct rounds *r, struct config *config)
     marks_free(r->marks);
     deletes_free(r->deletes);
     health_free(r->health);
+    refused_free(r->refused);
     config_free(r->config);
     r->scheduler = scheduler;
     r->marks = marks;
     r->health = health;
     r->deletes = deletes;
+    r->refused = refused;
     r->config = config;
     return 0;
 }
@@ -270,6 +279,17 @@ static void watch_clock(struct rounds *r)
                          "confirms that it is right");
 }
 
+static void resume_suspended(struct rounds *r)
+{
+    uint64_t now_ms = clock_now_ms();
+    uint32_t account = 0;
+    while (refused_next(r->refused, now_ms, &account)) {
+        log_line(r->log, "%s: its password has changed; the account is polled again",
+                 r->config->accounts[account].name);
+        scheduler_resume(r->scheduler, account, now_ms);
+    }
+}
+
 /* What may still be fetched of a mailbox today (Q45). */
 static struct pop3_day day_of(const struct rounds *r, uint32_t account)
 {
@@ -286,6 +306,7 @@ void rounds_begin(struct rounds *r)
     uint32_t account = 0;
     save_marks(r, false);
     watch_clock(r);
+    resume_suspended(r);
     if (!rounds_room(r))
         return;
     while (sessions_count(r->sessions) < sessions_max() &&
@@ -308,6 +329,10 @@ static int wait_ms(const struct rounds *r, uint64_t max_ms)
     uint64_t ms = max_ms;
     if (r->archive != NULL && marks_changed(r->marks))
         ms = ms < MARKS_SAVE_MS ? ms : MARKS_SAVE_MS;
+    if (r->archive != NULL) {
+        uint64_t look_ms = refused_wait_ms(r->refused, clock_now_ms());
+        ms = look_ms < ms ? look_ms : ms;
+    }
     if (r->archive != NULL && sessions_count(r->sessions) > 0)
         ms = ms < SPACE_LOOK_MS ? ms : SPACE_LOOK_MS;
     if (r->archive != NULL && sessions_count(r->sessions) < sessions_max()) {
@@ -390,6 +415,11 @@ void rounds_settle(struct rounds *r, const struct session_end *end)
     bool late = r->mode == SCHEDULER_ONCE && outcome.delay_s > ONCE_DELAY_MAX_S;
     outcome.more |= deletes && !late;
     scheduler_done(r->scheduler, end->account, &outcome, clock_now_ms());
+    uint64_t due_ms = 0;
+    uint32_t failures = 0;
+    bool suspended = scheduler_status(r->scheduler, end->account, &due_ms, &failures) ==
+                     SCHEDULER_SUSPENDED;
+    refused_set(r->refused, end->account, suspended ? end->stamp : 0);
 }
 
 bool rounds_incomplete(const struct session_end *end)

@@ -11,6 +11,7 @@
 #include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
+#include "daemon/refused.h"
 #include "daemon/scheduler.h"
 #include "daemon/sessions.h"
 #include "daemon/signals.h"
@@ -30,6 +31,7 @@ struct rounds {
     struct marks *marks;
     struct health *health;
     struct deletes *deletes;
+    struct refused *refused;
     uint64_t marks_saved_ms; /* 0: not even loaded */
     bool marks_unsaved;      /* that was said */
     struct archive *archive; /* NULL: closed */
@@ -66,7 +68,8 @@ bool rounds_room(struct rounds *r);
  * or -ENOMEM and nothing has changed. */
 int rounds_reload(struct rounds *r, struct config *config);
 
-/* Begin every session whose turn it is; none while there is no room. */
+/* Begin every session whose turn it is; none while there is no room. Suspended accounts
+ * whose password has changed are among them. */
 void rounds_begin(struct rounds *r);
 
 /* Wait until a session ends, a signal comes, it is an account's turn, or max_ms have

@@ -459,6 +459,13 @@ void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms)
     wake_server(s, at->server);
 }
 
+void scheduler_resume(struct scheduler *s, uint32_t account, uint64_t now_ms)
+{
+    assert(account < s->account_count);
+    if (s->accounts[account].state == SCHEDULER_SUSPENDED)
+        make_waiting(s, account, now_ms);
+}
+
 uint64_t scheduler_wait_ms(const struct scheduler *s, uint64_t now_ms)
 {
     uint32_t node = 0;

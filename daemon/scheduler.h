@@ -9,8 +9,8 @@
  * - A session that went well comes back after `poll`, give or take a tenth; at once if
  * there is more to fetch. RETRY_BACKOFF: 60 s, doubling to 1 h, for SCOPE_MAILBOX (in use,
  * Q38) to 15 min. RETRY_NOW: at once, three times in a row at most, then as RETRY_BACKOFF.
- * RETRY_NEVER: not again, until a reload or scheduler_hurry(). outcome.delay_s is kept to,
- * up to a day.
+ * RETRY_NEVER: not again, until a reload, scheduler_resume() or scheduler_hurry().
+ * outcome.delay_s is kept to, up to a day.
  * - SCOPE_SERVER stops all of a server's accounts for as long as a back-off lasts; then one
  * of them tries, and with its success the rest follow. With RETRY_NEVER the longest
  * back-off: what is wrong is the server's, and no reload of ours mends it.
@@ -69,6 +69,10 @@ void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome 
 /* Someone asks for this account now: its turn comes at once, suspended or not, its server's
  * back-off notwithstanding. Nothing if it is running or finished. */
 void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms);
+
+/* What suspended this account has changed: its turn comes, its server's back-off kept.
+ * Nothing if it is not suspended. */
+void scheduler_resume(struct scheduler *s, uint32_t account, uint64_t now_ms);
 
 /* How long scheduler_next() has nothing to say unless a session ends first: 0 if it has
  * something, SCHEDULER_FOREVER if only a session's end can change that. */

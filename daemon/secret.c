@@ -1,9 +1,11 @@
 #include "daemon/secret.h"
 
+#include "archive/digest.h"
 #include "archive/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,6 +25,11 @@
  * is too long. */
 #define BUFFER_SIZE (SECRET_SIZE_MAX + 6)
 #define DISCARD_SIZE 4096
+#define CREDENTIALS_VARIABLE "CREDENTIALS_DIRECTORY" /* systemd.exec(5) */
+/* Where the shell finds its command: one that scripts seldom use themselves, and one digit,
+ * as POSIX wants it. */
+#define SCRIPT_FD 9
+#define SCRIPT_PATH "/dev/fd/9"
 #define WAIT_STEP_MS 5 /* between looks at a command that has closed its output */
 
 static int fail(struct secret_error *error, int err, const char *format, ...)
@@ -77,16 +85,83 @@ static int keep_first_line(struct secret *secret, size_t size, const char *what,
     return 0;
 }
 
-static int check_mode(int fd, const char *path, struct secret_error *error)
+/* A file with a password in it. */
+struct source {
+    const char *kind, *name; /* "password-file", for the sentences */
+    char path[PATH_MAX];
+    mode_t closed; /* the bits its mode must not have */
+};
+
+static int find_credential(const char *name, struct source *out, struct secret_error *error)
+{
+    const char *folder = getenv(CREDENTIALS_VARIABLE);
+    *out = (struct source){.kind = "credential", .name = name, .closed = S_IRWXO};
+    if (folder == NULL)
+        return fail(error, -ENXIO,
+                    "credential %s: there are none outside a systemd service with "
+                    "LoadCredential= or SetCredential=",
+                    name);
+    int n = snprintf(out->path, sizeof(out->path), "%s/%s", folder, name);
+    return n < (int)sizeof(out->path) ? 0
+                                      : fail(error, -ENAMETOOLONG, "credential %s: %s",
+                                             name, error_text(-ENAMETOOLONG));
+}
+
+static int find_file(const char *path, struct source *out, struct secret_error *error)
+{
+    *out =
+        (struct source){.kind = "password-file", .name = path, .closed = S_IRWXG | S_IRWXO};
+    if (strlen(path) >= sizeof(out->path))
+        return fail(error, -ENAMETOOLONG, "password-file: %s", error_text(-ENAMETOOLONG));
+    memcpy(out->path, path, strlen(path) + 1);
+    return 0;
+}
+
+/* -EINVAL: the account's password is in no file. */
+static int find_source(const struct config_account *account, struct source *out,
+                       struct secret_error *error)
+{
+    if (account->password_kind == CONFIG_PASSWORD_CREDENTIAL)
+        return find_credential(account->password, out, error);
+    if (account->password_kind == CONFIG_PASSWORD_FILE)
+        return find_file(account->password, out, error);
+    return fail(error, -EINVAL, "no file");
+}
+
+/* Also ctime: it shows a file that was written twice within mtime's tick, or put back. */
+static uint64_t stamp_of(const struct stat *st)
+{
+    const int64_t state[] = {(int64_t)st->st_dev,          (int64_t)st->st_ino,
+                             (int64_t)st->st_size,         (int64_t)st->st_mtim.tv_sec,
+                             (int64_t)st->st_mtim.tv_nsec, (int64_t)st->st_ctim.tv_sec,
+                             (int64_t)st->st_ctim.tv_nsec};
+    uint64_t stamp = checksum64(state, sizeof(state), 0);
+    return stamp != 0 ? stamp : 1;
+}
+
+bool secret_changed(const struct config_account *account, uint64_t stamp)
+{
+    struct source source;
+    struct secret_error ignored;
+    struct stat st;
+    return find_source(account, &source, &ignored) == 0 && stat(source.path, &st) == 0 &&
+           stamp_of(&st) != stamp;
+}
+
+static int check_mode(int fd, const struct source *source, uint64_t *out_stamp,
+                      struct secret_error *error)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
-        return fail(error, -errno, "password-file %s: %s", path, error_text(-errno));
+        return fail(error, -errno, "%s %s: %s", source->kind, source->name,
+                    error_text(-errno));
     if (!S_ISREG(st.st_mode))
-        return fail(error, -EINVAL, "password-file %s: not a regular file", path);
-    if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return fail(error, ERR_OWNER,
-                    "password-file %s: others may open it; run: chmod 600 %s", path, path);
+        return fail(error, -EINVAL, "%s %s: not a regular file", source->kind,
+                    source->name);
+    if ((st.st_mode & source->closed) != 0)
+        return fail(error, ERR_OWNER, "%s %s: others may open it; run: chmod 600 %s",
+                    source->kind, source->name, source->path);
+    *out_stamp = stamp_of(&st);
     return 0;
 }
 
@@ -107,25 +182,26 @@ static int read_up_to(int fd, char *data, size_t size, size_t *out_read)
     return 0;
 }
 
-static int read_password_file(const char *path, struct secret *out,
-                              struct secret_error *error)
+static int read_source(const struct source *source, struct secret *out,
+                       struct secret_error *error)
 {
     /* O_NONBLOCK: a FIFO must be refused, not waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
-        return fail(error, -errno, "password-file %s: %s", path, error_text(-errno));
+        return fail(error, -errno, "%s %s: %s", source->kind, source->name,
+                    error_text(-errno));
     size_t size = 0;
-    int err = check_mode(fd, path, error);
+    int err = check_mode(fd, source, &out->stamp, error);
     if (err == 0) {
         err = read_up_to(fd, out->text, BUFFER_SIZE, &size);
         if (err != 0)
-            fail(error, err, "password-file %s: %s", path, error_text(err));
+            fail(error, err, "%s %s: %s", source->kind, source->name, error_text(err));
     }
     close(fd);
     if (err != 0)
         return err;
     char what[SECRET_ERROR_SIZE];
-    snprintf(what, sizeof(what), "password-file %s", path);
+    snprintf(what, sizeof(what), "%s %s", source->kind, source->name);
     return keep_first_line(out, size, what, error);
 }
 
@@ -142,9 +218,24 @@ static int remaining_ms(uint64_t deadline_ms)
     return now < deadline_ms ? (int)(deadline_ms - now) : 0;
 }
 
+/* A file in memory that holds the command: a descriptor or -errno. */
+static int open_script(const char *command)
+{
+    size_t size = strlen(command);
+    int fd = memfd_create("password-command", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = write(fd, command, size);
+    if (n == (ssize_t)size)
+        return fd;
+    int err = n < 0 ? -errno : -ENOSPC;
+    close(fd);
+    return err;
+}
+
 /* A shell in a process group of its own, with the default reaction to signals: the service
  * blocks and ignores some, and a child would inherit that. */
-static int spawn_shell(const char *command, int output, pid_t *out_pid)
+static int spawn_shell(int script, int output, pid_t *out_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -166,13 +257,12 @@ static int spawn_shell(const char *command, int output, pid_t *out_pid)
         posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (err == 0)
         err = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    char shell[] = "sh", flag[] = "-c", *text = strdup(command);
-    char *const arguments[] = {shell, flag, text, NULL};
     if (err == 0)
-        err = text == NULL ? ENOMEM
-                           : posix_spawn(out_pid, "/bin/sh", &actions, &attributes,
-                                         arguments, environ);
-    free(text);
+        err = posix_spawn_file_actions_adddup2(&actions, script, SCRIPT_FD);
+    char shell[] = "sh", path[] = SCRIPT_PATH;
+    char *const arguments[] = {shell, path, NULL};
+    if (err == 0)
+        err = posix_spawn(out_pid, "/bin/sh", &actions, &attributes, arguments, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return -err;
@@ -244,9 +334,16 @@ static int run_command(const char *command, unsigned timeout_ms, char *data, siz
     uint64_t deadline_ms = clock_ms() + timeout_ms;
     int pipe_fds[2];
     pid_t pid = -1;
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return fail(error, -errno, "password-command: %s", error_text(-errno));
-    int err = spawn_shell(command, pipe_fds[1], &pid);
+    int script = open_script(command);
+    if (script < 0)
+        return fail(error, script, "password-command: %s", error_text(script));
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
+        int pipe_err = -errno;
+        close(script);
+        return fail(error, pipe_err, "password-command: %s", error_text(pipe_err));
+    }
+    int err = spawn_shell(script, pipe_fds[1], &pid);
+    close(script);
     close(pipe_fds[1]);
     if (err != 0) {
         close(pipe_fds[0]);
@@ -279,11 +376,15 @@ int secret_command(const char *command, unsigned timeout_ms, struct secret *out,
     return err;
 }
 
-static int read_file(const char *path, struct secret *out, struct secret_error *error)
+static int read_file(const struct config_account *account, struct secret *out,
+                     struct secret_error *error)
 {
-    int err = take_buffer(out, error);
+    struct source source;
+    int err = find_source(account, &source, error);
     if (err == 0)
-        err = read_password_file(path, out, error);
+        err = take_buffer(out, error);
+    if (err == 0)
+        err = read_source(&source, out, error);
     if (err != 0)
         secret_free(out);
     return err;
@@ -309,7 +410,8 @@ int secret_read(const struct config_account *account, struct secret *out,
     *out = (struct secret){0};
     switch (account->password_kind) {
     case CONFIG_PASSWORD_FILE:
-        return read_file(account->password, out, error);
+    case CONFIG_PASSWORD_CREDENTIAL:
+        return read_file(account, out, error);
     case CONFIG_PASSWORD_COMMAND:
         return secret_command(account->password, SECRET_COMMAND_TIMEOUT_MS, out, error);
     case CONFIG_PASSWORD_TEXT:
@@ -318,10 +420,13 @@ int secret_read(const struct config_account *account, struct secret *out,
     return fail(error, ERR_SYNTAX, "no password");
 }
 
-int secret_check_file(const char *path, struct secret_error *error)
+int secret_check(const struct config_account *account, struct secret_error *error)
 {
     struct secret secret = {0};
-    int err = read_file(path, &secret, error);
+    bool file = account->password_kind == CONFIG_PASSWORD_FILE ||
+                (account->password_kind == CONFIG_PASSWORD_CREDENTIAL &&
+                 getenv(CREDENTIALS_VARIABLE) != NULL);
+    int err = file ? read_file(account, &secret, error) : 0;
     secret_free(&secret);
     return err;
 }

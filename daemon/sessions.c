@@ -277,6 +277,7 @@ static void password_read(void *arg, struct secret *secret, int err,
 {
     struct session *session = arg;
     session->secret = *secret;
+    session->end.stamp = secret->stamp;
     if (err != 0) {
         enum scope scope = err == -ENOMEM ? SCOPE_PROCESS : SCOPE_ACCOUNT;
         const char *hint = "";

@@ -26,6 +26,7 @@ struct session_end {
     enum pool_kind kind;
     bool renumbered, clock_behind; /* as in struct pool_result */
     bool connected;
+    uint64_t stamp; /* of its password, see struct secret */
     struct pool_counts counts;
     struct pool_marks marks;
     char aside[POOL_ASIDE_SIZE];   /* as in struct pool_result */

@@ -13,11 +13,10 @@
  * error, a sentence, and error_since@.
  *
  * account: account, server; state: "waiting" for due@, "ready" and waiting for its server,
- * "parked" while another account uses its mailbox, "running", "suspended" until a reload,
- * a restart or `poll`, "finished" with --once; failures in a row; last_complete@, the end
- * of the last poll that left nothing unarchived, and how many messages the server listed
- * then;
- * error, a sentence, and error_since@. */
+ * "parked" while another account uses its mailbox, "running", "suspended" until its
+ * password-file changes, a reload, a restart or `poll`, "finished" with --once; failures in
+ * a row; last_complete@, the end of the last poll that left nothing unarchived, and how
+ * many messages the server listed then; error, a sentence, and error_since@. */
 #ifndef MAILCASK_DAEMON_STATUS_H
 #define MAILCASK_DAEMON_STATUS_H
 

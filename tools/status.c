@@ -98,8 +98,9 @@ const struct command command_status = {
         "waiting "
         "for its server,\n"
         "            \"parked\" while another account uses its mailbox, \"running\", "
-        "\"suspended\" until a\n"
-        "            reload or a poll, \"finished\" with --once), due, failures (in a "
+        "\"suspended\" until\n"
+        "            its password-file changes, a reload or a poll, \"finished\" with "
+        "--once), due, failures (in a "
         "row), "
         "last_complete, listed\n"
         "            (messages on the server then), error, error_since",

@@ -303,6 +303,26 @@ static void server_defaults_and_accounts_of_their_own(void **state)
     config_free(c);
 }
 
+static void credentials_are_names_not_paths(void **state)
+{
+    const struct config_files *f = *state;
+    struct config *c = files_load_text(
+        f, ARCHIVE "[server s]\nhost = h\npassword-file = credential:pop.%a\n"
+                   "[account a]\nserver = s\n"
+                   "[account b]\nserver = s\npassword-file = ./credential:b\n");
+    assert_int_equal(c->accounts[0].password_kind, CONFIG_PASSWORD_CREDENTIAL);
+    assert_string_equal(c->accounts[0].password, "pop.a");
+    assert_int_equal(c->accounts[1].password_kind, CONFIG_PASSWORD_FILE);
+    assert_string_equal(files_inside(f, c->accounts[1].password), "./credential:b");
+    config_free(c);
+    files_refused_text(
+        f,
+        ARCHIVE "[server s]\nhost = h\n[account a]\nserver = s\n"
+                "password-file = credential:../a\n",
+        "c.ini:8: account 'a': bad name of a credential '../a'; allowed: 1 to 255 bytes "
+        "without '/', control characters or a leading dot");
+}
+
 static void expansion_of_unusual_names(void **state)
 {
     const struct config_files *f = *state;
@@ -535,6 +555,7 @@ int main(void)
         cmocka_unit_test(fingerprints),
         cmocka_unit_test(hosts),
         cmocka_unit_test(server_defaults_and_accounts_of_their_own),
+        cmocka_unit_test(credentials_are_names_not_paths),
         cmocka_unit_test(expansion_of_unusual_names),
         cmocka_unit_test(tables_beside_the_configuration),
         cmocka_unit_test(the_archive_is_found_in_a_broken_configuration),

@@ -208,6 +208,25 @@ static void retry_never_suspends_until_someone_asks(void **state)
     scheduler_free(w.s);
 }
 
+static void a_suspended_account_is_resumed_and_only_that(void **state)
+{
+    (void)state;
+    struct world w;
+    world_make(&w, 1, 1, 1);
+    world_start(&w, SCHEDULER_SERVICE);
+    uint64_t now = world_after_spread();
+    world_take(&w, now);
+    scheduler_resume(w.s, 0, now);
+    assert_int_equal(world_state(&w, 0), SCHEDULER_RUNNING);
+    scheduler_done(w.s, 0, &ended_denied, now);
+    scheduler_resume(w.s, 0, now);
+    assert_int_equal(world_take(&w, now), 0);
+    scheduler_done(w.s, 0, &ended_good, now);
+    scheduler_resume(w.s, 0, now);
+    world_take_nothing(&w, now);
+    scheduler_free(w.s);
+}
+
 static void hurry_brings_a_waiting_account_at_once(void **state)
 {
     (void)state;
@@ -435,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_mailbox_in_use_backs_off_to_a_quarter_of_an_hour),
         cmocka_unit_test(retry_now_is_at_once_but_not_for_ever),
         cmocka_unit_test(retry_never_suspends_until_someone_asks),
+        cmocka_unit_test(a_suspended_account_is_resumed_and_only_that),
         cmocka_unit_test(hurry_brings_a_waiting_account_at_once),
         cmocka_unit_test(a_pause_the_server_asks_for_is_kept_up_to_a_day),
         cmocka_unit_test(once_runs_each_account_once_and_ends),

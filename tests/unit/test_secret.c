@@ -37,7 +37,7 @@ static void file_gives(const struct config_files *f, const char *data, size_t si
     assert_int_equal(secret.size, strlen(password));
     secret_free(&secret);
     assert_null(secret.text);
-    assert_int_equal(secret_check_file(path, &error), 0);
+    assert_int_equal(secret_check(&account, &error), 0);
 }
 
 static void file_refused(const struct config_files *f, const char *name, int expected,
@@ -53,7 +53,7 @@ static void file_refused(const struct config_files *f, const char *name, int exp
     assert_null(secret.text);
     files_shorten(f, error.text);
     assert_string_equal(error.text, message);
-    assert_int_equal(secret_check_file(path, &error), expected);
+    assert_int_equal(secret_check(&account, &error), expected);
 }
 
 static void the_first_line_of_a_file(void **state)
@@ -120,6 +120,66 @@ static void files_that_cannot_be_read(void **state)
     file_refused(*state, ".", -EINVAL, "password-file .: not a regular file");
 }
 
+static int read_credential(const char *name, struct secret *out, struct secret_error *error)
+{
+    const struct config_account account = {.password_kind = CONFIG_PASSWORD_CREDENTIAL,
+                                           .password = name};
+    int err = secret_read(&account, out, error);
+    assert_int_equal(secret_check(&account, error),
+                     getenv("CREDENTIALS_DIRECTORY") != NULL ? err : 0);
+    return err;
+}
+
+static void credentials_of_the_service_manager(void **state)
+{
+    char folder[FILES_PATH_SIZE];
+    struct secret secret;
+    struct secret_error error;
+    files_path(*state, "", folder);
+    /* systemd's mode: the user's right is an ACL, whose mask are the group's bits. */
+    files_write(*state, "c1", 0440, "pw\n");
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(read_credential("c1", &secret, &error), -ENXIO);
+    assert_non_null(strstr(error.text, "credential c1: there are none outside"));
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
+    assert_int_equal(read_credential("c1", &secret, &error), 0);
+    assert_string_equal(secret.text, "pw");
+    secret_free(&secret);
+    assert_int_equal(read_credential("c2", &secret, &error), -ENOENT);
+    assert_string_equal(error.text, "credential c2: No such file or directory");
+    files_write(*state, "c1", 0444, "pw\n");
+    assert_int_equal(read_credential("c1", &secret, &error), ERR_OWNER);
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+static void a_changed_file_is_another_secret(void **state)
+{
+    char path[FILES_PATH_SIZE], other[FILES_PATH_SIZE];
+    const struct config_account account = {.password_kind = CONFIG_PASSWORD_FILE,
+                                           .password = path};
+    struct secret secret;
+    struct secret_error error;
+    files_path(*state, "changing", path);
+    files_path(*state, "other", other);
+    files_write(*state, "changing", 0600, "one\n");
+    assert_int_equal(secret_read(&account, &secret, &error), 0);
+    uint64_t stamp = secret.stamp;
+    secret_free(&secret);
+    assert_true(stamp != 0);
+    assert_false(secret_changed(&account, stamp));
+    files_write(*state, "other", 0600, "two\n");
+    assert_int_equal(rename(other, path), 0);
+    assert_true(secret_changed(&account, stamp));
+    files_forget(*state, "changing");
+    assert_false(secret_changed(&account, stamp));
+    const struct config_account text = {.password_kind = CONFIG_PASSWORD_TEXT,
+                                        .password = "pw"};
+    assert_int_equal(secret_read(&text, &secret, &error), 0);
+    assert_true(secret.stamp == 0);
+    secret_free(&secret);
+    assert_false(secret_changed(&text, 1));
+}
+
 static void a_password_in_the_configuration(void **state)
 {
     (void)state;
@@ -161,6 +221,15 @@ static void the_first_line_of_a_command(void **state)
     assert_int_equal(secret_read(&account, &secret, &error), 0);
     assert_string_equal(secret.text, "pw");
     secret_free(&secret);
+}
+
+/* Every user can list the arguments of every process. */
+static void a_command_is_not_among_the_arguments(void **state)
+{
+    (void)state;
+    command_gives("grep -l hunte[r]2 /proc/[0-9]*/cmdline 2>/dev/null | head -n 1; "
+                  "echo none; : hunter2",
+                  "none");
 }
 
 static void command_fails(const char *command, unsigned timeout_ms, int expected,
@@ -247,8 +316,11 @@ int main(void)
         cmocka_unit_test(files_without_a_password),
         cmocka_unit_test(files_open_to_others),
         cmocka_unit_test(files_that_cannot_be_read),
+        cmocka_unit_test(credentials_of_the_service_manager),
+        cmocka_unit_test(a_changed_file_is_another_secret),
         cmocka_unit_test(a_password_in_the_configuration),
         cmocka_unit_test(the_first_line_of_a_command),
+        cmocka_unit_test(a_command_is_not_among_the_arguments),
         cmocka_unit_test(commands_that_fail),
         cmocka_unit_test(commands_that_do_not_end_are_killed),
         cmocka_unit_test(the_children_of_a_killed_command_die_too),
