@@ -5,6 +5,7 @@
 #include "archive/index_rows.h"
 #include "archive/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +47,24 @@ static int join(const char *path, const char *name, char out[PATH_MAX])
     return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
+/* A folder that we cannot make anew, because the one it is in is not ours (/var/lib), or
+ * because it is a mount: empty it is as good. */
+static int take_empty(const char *path)
+{
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return -errno;
+    const struct dirent *entry = NULL;
+    bool empty = true;
+    while (empty && (entry = readdir(folder)) != NULL)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    int err = empty ? 0 : ERR_EXISTS;
+    if (empty && fchmod(dirfd(folder), 0700) < 0)
+        err = -errno;
+    (void)closedir(folder);
+    return err;
+}
+
 /* The folder itself, new or empty. */
 static int make_root(const struct file_ops *ops, const char *path)
 {
@@ -55,6 +75,8 @@ static int make_root(const struct file_ops *ops, const char *path)
     err = ops->rmdir(ops->ctx, path);
     if (err == -ENOTEMPTY || err == -EEXIST || err == -ENOTDIR)
         return ERR_EXISTS;
+    if (err == -EACCES || err == -EPERM || err == -EBUSY)
+        return take_empty(path);
     return err != 0 ? err : ops->mkdir(ops->ctx, path, 0700);
 }
 

@@ -378,6 +378,28 @@ static void a_second_writer_is_refused_by_name(void **state)
     assert_int_equal(holder, 0);
 }
 
+static int rmdir_in_a_folder_of_others(void *ctx, const char *path)
+{
+    (void)ctx;
+    (void)path;
+    return -EACCES;
+}
+
+static void an_empty_folder_in_one_of_others_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct file_ops ops = system_files;
+    struct stat st;
+    char path[128];
+    ops.rmdir = rmdir_in_a_folder_of_others;
+    snprintf(path, sizeof(path), "%s/given", f->root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(archive_create(&ops, path), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(archive_create(&ops, path), ERR_EXISTS);
+}
+
 static void what_is_no_archive_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -450,6 +472,7 @@ int main(void)
         TEST(a_quarantined_message_is_not_wanted_again),
         TEST(a_new_source_starts_empty),
         TEST(a_second_writer_is_refused_by_name),
+        TEST(an_empty_folder_in_one_of_others_is_taken),
         TEST(what_is_no_archive_is_refused),
         TEST(many_accounts_in_one_batch),
         TEST(an_account_name_out_of_bounds_is_refused),
