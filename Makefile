@@ -13,6 +13,8 @@ DEPS_DEMO  :=
 DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd
 DEPS_PLANT := patch
 DEPS_LINT  := clang clang-format clang-tidy
+DEPS_DEB   := debhelper dpkg-dev help2man lintian
+DEPS_DEBTEST := debootstrap systemd-container
 
 ifeq ($(V),1)
 Q :=
@@ -75,7 +77,7 @@ PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 
 .PHONY: bench-programs all deps deps-test deps-demo deps-lint deps-planted test demo bench check-asan \
-        check-tsan fuzz crash planted lint fmt install clean help programs test-programs unit
+        check-tsan fuzz crash planted lint fmt install deb deb-test clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -221,10 +223,35 @@ lint: deps-lint deps-test ## format, both compilers with -Werror, clang-tidy, th
 fmt: ## format the sources in place
 	clang-format -i $(SOURCES)
 
-install: programs ## install under DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
-	install -m 0755 $(BUILD)/mailcask $(DESTDIR)$(PREFIX)/bin/mailcask
-	install -m 0755 $(BUILD)/mailcaskd $(DESTDIR)$(PREFIX)/sbin/mailcaskd
+# Type=notify-reload came with systemd 253.
+RELOADS  = $(shell pkg-config --atleast-version=253 libsystemd && echo yes)
+UNIT_TYPE = $(if $(RELOADS),Type=notify-reload,Type=notify\nExecReload=/bin/sh -c "kill -HUP $$MAINPID")
+PLACE    = $(DESTDIR)$(PREFIX)
+
+install: programs ## install under DESTDIR and PREFIX; starts nothing, makes no user
+	install -D -m 0755 $(BUILD)/mailcask $(PLACE)/bin/mailcask
+	install -D -m 0755 $(BUILD)/mailcaskd $(PLACE)/sbin/mailcaskd
+	install -D -m 0644 daemon/package/mailcask.sysusers $(PLACE)/lib/sysusers.d/mailcask.conf
+	install -D -m 0644 daemon/package/mailcask.tmpfiles $(PLACE)/lib/tmpfiles.d/mailcask.conf
+	install -D -m 0644 daemon/package/mailcask.conf $(PLACE)/share/doc/mailcask/examples/mailcask.conf
+	install -d $(PLACE)/lib/systemd/system
+	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@TYPE@,$(UNIT_TYPE),' \
+	    daemon/package/mailcaskd.service.in >$(PLACE)/lib/systemd/system/mailcaskd.service
+	chmod 0644 $(PLACE)/lib/systemd/system/mailcaskd.service
+
+deb: ## build a Debian package under $(BUILD)/deb, and check it
+	@tests/install-deps $(DEPS_BUILD) $(DEPS_DEB)
+	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/mailcask
+	$(Q)cp -R Makefile README.md CHANGELOG.md archive workers daemon tools $(BUILD)/deb/mailcask
+	$(Q)mv $(BUILD)/deb/mailcask/daemon/package/debian $(BUILD)/deb/mailcask/debian
+	$(Q)sed -e 's/@VERSION@/$(VERSION)/' -e "s/@DATE@/$$(date -R -r CHANGELOG.md)/" \
+	    daemon/package/debian/changelog >$(BUILD)/deb/mailcask/debian/changelog
+	$(Q)cd $(BUILD)/deb/mailcask && dpkg-buildpackage -us -uc -b
+	lintian --fail-on error,warning --tag-display-limit 0 $(BUILD)/deb/mailcask_$(VERSION)_*.changes
+
+deb-test: deb ## install, upgrade, run, remove and purge the package in a machine of its own (root)
+	@tests/install-deps $(DEPS_DEBTEST)
+	$(Q)BUILD=$(BUILD) tests/deb $(BUILD)/deb/mailcask_$(VERSION)_*.deb
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

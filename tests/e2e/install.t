@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""`make install`: what goes where, and a unit that fits. The Debian package is tested by tests/deb."""
+
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from harness import *
+
+FILES = {"bin/mailcask": 0o755, "sbin/mailcaskd": 0o755, "lib/systemd/system/mailcaskd.service": 0o644,
+         "lib/sysusers.d/mailcask.conf": 0o644, "lib/tmpfiles.d/mailcask.conf": 0o644,
+         "share/doc/mailcask/examples/mailcask.conf": 0o644}
+
+folder = temp_folder()
+result = run(["make", "-s", "install", f"BUILD={BUILD}", f"DESTDIR={folder}", "PREFIX=/opt/mc"], cwd=ROOT,
+             env={"MAKEFLAGS": ""})
+is_(result.status, 0, "make install") or diag(result.err.decode())
+prefix = folder / "opt/mc"
+found = {str(p.relative_to(prefix)): p.stat().st_mode & 0o777 for p in prefix.rglob("*") if p.is_file()}
+is_(found, FILES, "every file, below DESTDIR and PREFIX, with its mode")
+unit = (prefix / "lib/systemd/system/mailcaskd.service").read_text()
+like(unit, "^ExecStart=/opt/mc/sbin/mailcaskd --config /etc/mailcask/mailcask.conf$", "the unit starts what was installed")
+like(unit, r"^Type=notify(-reload|\nExecReload=/bin/sh -c \"kill -HUP \$MAINPID\")$", "and knows how it reloads")
+ok("@" not in re.sub("^(#.*|SystemCall.*)$", "", unit, flags=re.M), "nothing in it is left open")
+example = prefix / "share/doc/mailcask/examples/mailcask.conf"
+cask = Mailcask()
+cask.init()
+for name, text in (("as it comes", example.read_text()),
+                   ("with its comments taken off", re.sub("^#([a-z[])", r"\1", example.read_text(), flags=re.M))):
+    cask.config.write_text(text.replace("/var/lib/mailcask", str(cask.archive)))
+    (cask.folder / "secrets").mkdir(exist_ok=True)
+    secret = cask.folder / "secrets/alice@acme.example"
+    secret.write_text("secret\n")
+    secret.chmod(0o600)
+    result = run([BUILD / "mailcaskd", "--config", cask.config, "--check-config"])
+    is_(result.status, 0, f"the example is a configuration, {name}") or diag(result.err.decode())
+done()
