@@ -31,12 +31,17 @@ static const char *why_keep(const struct deletion_case *c)
         return "the server gave no UIDL that names it";
     if (m->listed_size == SIZE_UNKNOWN)
         return "the server listed no size for it";
-    if (c->meanings > DELETION_MEANINGS_MAX)
-        return "the server gives other bytes under its UIDL each time";
     if (c->attempt >= DELETION_ATTEMPTS_MAX && c->state != DELETION_UNSENT &&
         !deletion_is_tombstone(c->state))
         return "the server has kept it although it was told to delete it three times";
     return NULL;
+}
+
+/* Has it given other bytes again and again, and not been left alone for long enough? */
+static bool changes(const struct deletion_case *c)
+{
+    int64_t days = (int64_t)c->meanings - DELETION_MEANINGS_MAX;
+    return days > 0 && c->now_us - c->newest_us < days * DELETION_MEANING_US;
 }
 
 static const char *why_later(const struct deletion_case *c)
@@ -47,6 +52,8 @@ static const char *why_later(const struct deletion_case *c)
         return "deleted; not confirmed by two later listings yet";
     if (c->message->fetched_us > c->archived_before_us)
         return "not archived for long enough";
+    if (changes(c))
+        return "the server gave other bytes under its UIDL each time it was compared";
     return NULL;
 }
 

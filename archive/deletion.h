@@ -14,9 +14,11 @@
 #define DELETIONS_PER_SESSION 500
 /* Tries to delete one message, over all sessions. */
 #define DELETION_ATTEMPTS_MAX 3
-/* Messages that one UIDL, with one size, may stand for: a server that gives other bytes
- * each time would have each of them archived. */
+/* Messages that one UIDL, with one size, may stand for at once. A server that gives other
+ * bytes each time would have each of them archived by the comparison: behind so many it
+ * waits a day longer each time. */
 #define DELETION_MEANINGS_MAX 3
+#define DELETION_MEANING_US ((int64_t)24 * 3600 * 1000000)
 
 _Static_assert(DELETIONS_PER_SESSION <= DELETIONS_MAX, "one DELETE_INTENT a session");
 
@@ -29,9 +31,11 @@ enum deletion_verdict {
 
 struct deletion_case {
     const struct message_meta *message;
-    struct span uidl;   /* under which it is listed now */
-    bool shared_uidl;   /* which has meant several messages */
-    unsigned meanings;  /* of this size, not deleted by us */
+    struct span uidl;  /* under which it is listed now */
+    bool shared_uidl;  /* which has meant several messages */
+    unsigned meanings; /* of this size, not deleted by us */
+    int64_t newest_us; /* when the newest of them was archived */
+    int64_t now_us;
     bool by_bytes;      /* it or its size now is not what the message was fetched under:
                            only equal bytes have shown that it means the message */
     bool weak_maildrop; /* whose UIDLs have changed or were reused (Q7, Q8) */

@@ -60,24 +60,17 @@ static int open_survey(struct survey *s)
 /* What a UIDL has meant. */
 struct meanings {
     const struct survey *survey;
-    uint64_t listed_size;
-    struct index_txn *txn;
-    uint64_t last; /* of the messages */
-    unsigned messages, live;
+    uint64_t last; /* looked at */
+    unsigned messages;
     unsigned listed; /* by the last listing: all under this one UIDL */
 };
 
 static int count_meaning(void *arg, const struct uidl_entry *e)
 {
     struct meanings *found = arg;
-    const struct survey *s = found->survey;
     found->messages += e->n != 0 && e->n != found->last;
     found->last = e->n != 0 ? e->n : found->last;
-    if (e->n != 0 && e->listed_size == found->listed_size) {
-        found->live += !deletion_is_tombstone(
-            (uint8_t)row_deletion_state(found->txn, s->how->account, s->source, e->n));
-    }
-    found->listed += number_set_has(s->row.named, e->n);
+    found->listed += number_set_has(found->survey->row.named, e->n);
     return 0;
 }
 
@@ -91,7 +84,6 @@ static int look_up(struct survey *s, const struct message_meta *m,
     int err = index_begin_read(s->archive->index, &t);
     if (err != 0)
         return err;
-    out_meanings->txn = t;
     err = row_get_deletion(t, s->how->account, s->source, m->n, out_row);
     if (err == ERR_NOT_FOUND)
         err = 0;
@@ -129,7 +121,6 @@ static int judge(struct survey *s, const struct message_meta *m, bool readable,
     const struct deletion_case c = {.message = m,
                                     .uidl = m->uidl,
                                     .shared_uidl = meanings.messages > 1,
-                                    .meanings = meanings.live,
                                     .by_bytes = m->source != s->source,
                                     .weak_maildrop = s->row.weak_lsn != 0,
                                     .state = out->deletion.state,

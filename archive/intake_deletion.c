@@ -66,8 +66,20 @@ void intake_deletion_judged(struct intake *in, const struct maildrop_line *line,
         in->err = -ENOMEM;
 }
 
+/* When the newest message was archived that the line's UIDL stands for, where that counts.
+ */
+static int64_t newest_meaning(struct intake *in)
+{
+    struct message_meta m;
+    if (in->line.live <= DELETION_MEANINGS_MAX)
+        return 0;
+    int err = reader_message(lookup_reader(in->config.lookup), in->config.account,
+                             in->line.newest, &m);
+    return err == 0 ? m.fetched_us : archive_now_us();
+}
+
 static enum deletion_verdict judge(struct intake *in, const struct message_meta *m,
-                                   uint8_t *out_attempt)
+                                   int64_t newest_us, uint8_t *out_attempt)
 {
     const char *why = NULL;
     struct deletion_row row = maildrop_deletion(in->maildrop, m->n);
@@ -76,6 +88,8 @@ static enum deletion_verdict judge(struct intake *in, const struct message_meta 
         .uidl = in->line_uidl,
         .shared_uidl = in->line.shared,
         .meanings = in->line.live,
+        .newest_us = newest_us,
+        .now_us = archive_now_us(),
         .by_bytes = m->source != in->config.source || m->listed_size != in->line_size ||
                     !span_equal(m->uidl, in->line_uidl),
         .weak_maildrop = maildrop_row(in->maildrop)->weak_lsn != 0,
@@ -99,9 +113,10 @@ enum intake_offer intake_offer(struct intake *in, uint32_t number)
         in->plan.more = true;
         return INTAKE_KEEP;
     }
+    int64_t newest_us = newest_meaning(in); /* before m, which borrows from the reader */
     if (reader_message(lookup_reader(in->config.lookup), in->config.account, n, &m) != 0)
         return INTAKE_KEEP;
-    enum deletion_verdict verdict = judge(in, &m, &item.attempt);
+    enum deletion_verdict verdict = judge(in, &m, newest_us, &item.attempt);
     if (verdict != DELETION_MAY && verdict != DELETION_COMPARE) {
         buffer_clear_bit(&in->deletable, n);
         return INTAKE_KEEP;

@@ -254,6 +254,8 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
         return;
     }
     j->line.live += !is_tombstone(m, j->txn, e->n);
+    if (e->n > j->line.newest)
+        j->line.newest = e->n;
     if (j->line.verdict != MAILDROP_WANTED || maildrop_is_claimed(m, e->n) ||
         maildrop_is_lost(m, e->n))
         return;

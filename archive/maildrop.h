@@ -49,11 +49,12 @@ enum maildrop_verdict {
 /* What a line of the listing means. */
 struct maildrop_line {
     enum maildrop_verdict verdict;
-    uint64_t n;    /* of MAILDROP_KNOWN */
-    bool shared;   /* the UIDL has meant several messages, whatever their sizes */
-    unsigned live; /* of this size, not deleted by us */
-    bool sized;    /* the size was known when it was fetched, and is the same now */
-    bool twice;    /* the listing has named this UIDL before (Q6) */
+    uint64_t n;      /* of MAILDROP_KNOWN */
+    bool shared;     /* the UIDL has meant several messages, whatever their sizes */
+    uint64_t newest; /* the highest N of these */
+    unsigned live;   /* of this size, not deleted by us */
+    bool sized;      /* the size was known when it was fetched, and is the same now */
+    bool twice;      /* the listing has named this UIDL before (Q6) */
 };
 
 /* listed_size may be SIZE_UNKNOWN. The same UIDL twice is known twice only if two messages

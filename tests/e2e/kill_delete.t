@@ -20,6 +20,7 @@ FINAL_PASSES_MAX = 12
 # What its UIDLs are like, and what else is wrong with the server.
 NAMES, HIDING, LOSING, SLOW, NUMBERS, PLACES = "names", "hiding", "losing", "slow", "numbers", "places"
 USERS = (NAMES, HIDING, LOSING, SLOW, NUMBERS, PLACES)
+OVERWRITTEN_MAX = 2  # behind three messages of one UIDL mailcask waits a day before it compares again
 ONE_SIZE = 1500  # of all messages whose UIDLs are numbers or are used again
 
 chance = random.Random(SEED)
@@ -42,6 +43,7 @@ class Mail:
         self.now = {}                           # name: SHA-256, of what was delivered last
         self.delivered = collections.Counter()  # SHA-256s
         self.replaced = set()                   # ones that were overwritten on the server
+        self.overwritten = collections.Counter()
         self.pairs = set()                      # ones that were delivered twice at once
         self.deles = collections.Counter()      # (UIDL, SHA-256) of each DELE that came
         self.gone = set()                       # names that may be used again
@@ -73,9 +75,10 @@ class Mail:
 
     def overwrite(self):
         """The server was rebuilt: a number stands for another message of the same size (Q8)."""
-        names = self.left()
+        names = [n for n in self.left() if self.overwritten[n] < OVERWRITTEN_MAX]
         if names:
             name = chance.choice(names)
+            self.overwritten[name] += 1
             self.replaced.add(self.now[name])
             self.write(name, body(ONE_SIZE))
 

@@ -638,6 +638,26 @@ static enum deletion_verdict verdict(uint8_t flags, const char *uidl, uint8_t at
     return deletion_verdict(&c, &why);
 }
 
+static void bytes_that_change_are_compared_less_and_less_often(void **state)
+{
+    const struct message_meta m = {.n = 1, .fetched_us = 1000};
+    struct deletion_case c = {.message = &m,
+                              .uidl = span_text("abc"),
+                              .shared_uidl = true,
+                              .meanings = DELETION_MEANINGS_MAX,
+                              .newest_us = 1000,
+                              .now_us = 1000,
+                              .archived_before_us = INT64_MAX};
+    const char *why = NULL;
+    (void)state;
+    assert_int_equal(deletion_verdict(&c, &why), DELETION_COMPARE);
+    c.meanings += 2;
+    c.now_us += 2 * DELETION_MEANING_US - 1;
+    assert_int_equal(deletion_verdict(&c, &why), DELETION_LATER);
+    c.now_us++;
+    assert_int_equal(deletion_verdict(&c, &why), DELETION_COMPARE);
+}
+
 static void each_message_is_judged_by_what_is_known_of_it(void **state)
 {
     (void)state;
@@ -686,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_session_deletes_up_to_its_cap),
         cmocka_unit_test(the_journal_is_rebuilt_and_survives_repacking_order),
         cmocka_unit_test(each_message_is_judged_by_what_is_known_of_it),
+        cmocka_unit_test(bytes_that_change_are_compared_less_and_less_often),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
