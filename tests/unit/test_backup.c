@@ -288,7 +288,9 @@ static void stopped_it_goes_on_later(void **state)
     assert_int_equal(backup_world_try(w, NULL, stop_soon), ERR_STOPPED);
     uint64_t first = w->summary.segments_copied;
     assert_true(first > 0);
+    backup_world_shell("echo >%s/segments/00000077.seg.partial", w->b.path);
     backup_world_run(w);
+    backup_world_shell("! ls %s/segments | grep partial", w->b.path);
     assert_int_equal(w->summary.segments_copied, 4 - first);
     backup_world_assert_whole(w);
 }
