@@ -52,7 +52,8 @@ int config_check_mailboxes(const struct config *config, struct config_error *err
     }
     for (size_t i = 0; i < config->account_count; i++)
         sorted[i] = &config->accounts[i];
-    qsort(sorted, config->account_count, sizeof(*sorted), compare_mailboxes);
+    qsort(sorted, config->account_count, sizeof(const struct config_account *),
+          compare_mailboxes);
     for (size_t i = 1; i < config->account_count && err == 0; i++)
         if (compare_mailboxes(&sorted[i - 1], &sorted[i]) == 0 &&
             (sorted[i - 1]->delete_rule != CONFIG_DELETE_NEVER ||

@@ -6,9 +6,9 @@
 
 #define MEGABYTE ((uint64_t)1000 * 1000)
 
-/* After what the providers publish for mail programs, in the pages named. Names and rules
- * change: correct them here, and only here. All have TLS from the first byte on port 995;
- * none of these pages demands a longer polling interval than the default. */
+/* After what the providers publish for mail programs; the pages named are where to look.
+ * Names and rules change: correct them here, and only here. All have TLS from the first
+ * byte on port 995. Polling intervals that they demand are not in the table. */
 static const struct provider providers[] = {
     /* support.google.com, "Read Gmail messages on other email clients using POP", for the
      * host, `recent:` and the settings; support.google.com/a, "Gmail bandwidth limits", for
