@@ -31,7 +31,8 @@ static int begin(void **state)
     *m = (struct manager){.folder = "/tmp/mailcask-notify-XXXXXX"};
     m->address.sun_family = AF_UNIX;
     assert_non_null(mkdtemp(m->folder));
-    snprintf(m->address.sun_path, sizeof(m->address.sun_path), "%s/s", m->folder);
+    snprintf(m->address.sun_path, sizeof(m->address.sun_path), "%.*s/s",
+             (int)sizeof(m->folder) - 1, m->folder);
     m->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(m->fd, (const struct sockaddr *)&m->address, sizeof(m->address)),
                      0);
