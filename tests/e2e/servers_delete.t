@@ -4,6 +4,7 @@ confirmed by two later listings; nothing goes behind Courier's wrapper, and Cyru
 deleted nothing is not believed. A server that cannot be had here is skipped with the reason.
 servers_delete.t NAME... runs some of the functions below only."""
 
+import itertools
 import sys
 
 sys.dont_write_bytecode = True
@@ -32,9 +33,12 @@ def deleting(server, *users, **settings):
 
 
 def outcomes(cask, user):
-    """In order: (state, how many messages)."""
-    return [(e["state"], sum(last - first + 1 for first, last in e["messages"]))
-            for e in cask.json("ledger", "--account", user) if e["type"] == "deletion"]
+    """In order: (state, how many messages). Sessions in a row with the same outcome count together: a
+    message whose size is not as listed may end one (Q21)."""
+    found = [(e["state"], sum(last - first + 1 for first, last in e["messages"]))
+             for e in cask.json("ledger", "--account", user) if e["type"] == "deletion"]
+    return [(state, sum(count for _, count in group))
+            for state, group in itertools.groupby(found, key=lambda f: f[0])]
 
 
 def pass_(name, cask, what):
@@ -133,7 +137,7 @@ def mailutils_mbox():
     ok(not hashes(messages) & archived(cask, "alice"), f"{name}: nor archived so far")
     result = cask.once()
     is_(result.status, 0, f"{name}: a second pass ends with success")
-    like(result.err, "^alice: .*will be deleted unless it is fetched once more and is equal",
+    like(result.err, "^alice: .*nothing is deleted unless it is fetched once more and is equal",
          f"{name}: the operator is told of the change")
     is_(left(server, "alice"), len(messages), f"{name}: nothing is deleted so far")
     for _ in range(2):
