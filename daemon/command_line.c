@@ -21,6 +21,7 @@ enum option {
     OPTION_SERVER,
     OPTION_TIMEOUT,
     OPTION_HELP,
+    OPTION_HELP_CONFIG,
     OPTION_VERSION,
     OPTION_COUNT
 };
@@ -44,6 +45,7 @@ static const struct {
     [OPTION_TIMEOUT] = {"timeout", "SECONDS",
                         "with --probe: how long a step may take; default: 60"},
     [OPTION_HELP] = {"help", "", "this text"},
+    [OPTION_HELP_CONFIG] = {"help-config", "", "every key of the configuration"},
     [OPTION_VERSION] = {"version", "", "the version"},
 };
 
@@ -129,6 +131,9 @@ static void give(struct command_line *line, enum option option, const char *valu
         break;
     case OPTION_HELP:
         line->help = true;
+        break;
+    case OPTION_HELP_CONFIG:
+        line->help_config = true;
         break;
     case OPTION_VERSION:
         line->version = true;

@@ -12,7 +12,7 @@
 
 struct command_line {
     const char *config; /* NULL: not given */
-    bool once, check_config, probe, help, version;
+    bool once, check_config, probe, help, help_config, version;
     const char **accounts; /* each --account, in order */
     size_t account_count;
     const char *server;                  /* NULL: not given */
@@ -20,8 +20,8 @@ struct command_line {
     char error[COMMAND_LINE_ERROR_SIZE]; /* one sentence, "" if there is nothing wrong */
 };
 
-/* Strings are borrowed from argv. 0; ERR_SYNTAX with `error` set (help and version count
- * nevertheless); -ENOMEM. command_line_free() in any case. */
+/* Strings are borrowed from argv. 0; ERR_SYNTAX with `error` set (help, help_config and
+ * version count nevertheless); -ENOMEM. command_line_free() in any case. */
 int command_line_parse(struct command_line *line, int argc, char *const *argv);
 void command_line_free(struct command_line *line);
 

@@ -2,6 +2,7 @@
 #include "archive/error.h"
 #include "daemon/command_line.h"
 #include "daemon/config.h"
+#include "daemon/config_help.h"
 #include "daemon/exits.h"
 #include "daemon/log.h"
 #include "daemon/once.h"
@@ -108,6 +109,10 @@ static int dispatch(const struct command_line *line, struct log *log)
 {
     if (line->help) {
         command_line_help(stdout);
+        return EXIT_DONE;
+    }
+    if (line->help_config) {
+        config_help(stdout);
         return EXIT_DONE;
     }
     if (line->version) {

@@ -154,10 +154,10 @@ static void help_names_every_option(void **state)
     assert_non_null(out);
     command_line_help(out);
     fclose(out);
-    const char *const names[] = {"--config FILE",   "--once",           "--account NAME",
-                                 "--check-config",  "--help",           "--version",
-                                 "MAILCASK_CONFIG", "MAILCASK_LOOP",    "--probe",
-                                 "--server NAME",   "--timeout SECONDS"};
+    const char *const names[] = {
+        "--config FILE", "--once",        "--account NAME",    "--check-config",
+        "--help",        "--version",     "MAILCASK_CONFIG",   "MAILCASK_LOOP",
+        "--probe",       "--server NAME", "--timeout SECONDS", "--help-config"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         assert_non_null(strstr(text, names[i]));
 }
