@@ -10,10 +10,10 @@ VERSION := 0.1.0
 DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-dev \
               libxxhash-dev libmodpbase64-dev libgmime-3.0-dev libsystemd-dev
 DEPS_DEMO  :=
-DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd
+DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd man-db zsh
 DEPS_PLANT := patch
 DEPS_LINT  := clang clang-format clang-tidy
-DEPS_DEB   := debhelper dpkg-dev help2man lintian
+DEPS_DEB   := debhelper dpkg-dev lintian
 DEPS_DEBTEST := debootstrap systemd-container
 
 ifeq ($(V),1)
@@ -75,9 +75,10 @@ REPLAY_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZERS))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
 PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
+MAN       := $(BUILD)/man/mailcask.1
 
 .PHONY: bench-programs all deps deps-test deps-demo deps-lint deps-planted test demo bench check-asan \
-        check-tsan fuzz crash planted lint fmt install deb deb-test clean help programs test-programs unit
+        check-tsan fuzz crash planted lint fmt install man deb deb-test clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -88,7 +89,7 @@ all: ## build mailcask and mailcaskd (installs nothing)
 programs: $(PROGRAMS)
 bench-programs: $(BENCH_BINS)
 test-programs: $(PROGRAMS) $(TEST_SERVER) $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS) $(HELP_BINS) \
-               $(PRELOADS)
+               $(PRELOADS) $(MAN)
 
 $(BUILD)/obj/%.o: %.c
 	$(say) CC $<
@@ -112,6 +113,11 @@ $(BUILD)/mailcaskd: $(call obj,daemon/mailcaskd.c) $(LIBS)
 $(BUILD)/mailcask: $(call obj,tools/mailcask.c) $(BUILD)/libtools.a $(BUILD)/libdaemon.a $(BUILD)/libarchive.a
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_TOOLS)
+
+# All pages, from what the programs say: which there are, the programs know.
+$(MAN): $(PROGRAMS) $(wildcard tools/man/*) archive/FORMAT.md workers/POP3.md
+	$(say) MAN $(@D)
+	$(Q)tools/man/build $(BUILD) $(@D)
 
 $(BUILD)/tests/pop3d: $(call obj,$(POP3D))
 	$(say) LD $@
@@ -228,9 +234,20 @@ RELOADS  = $(shell pkg-config --atleast-version=253 libsystemd && echo yes)
 UNIT_TYPE = $(if $(RELOADS),Type=notify-reload,Type=notify\nExecReload=/bin/sh -c "kill -HUP $$MAINPID")
 PLACE    = $(DESTDIR)$(PREFIX)
 
-install: programs ## install under DESTDIR and PREFIX; starts nothing, makes no user
+man: $(MAN) ## build the manual's pages in $(BUILD)/man
+
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+COMPLETIONS = $(PLACE)/share/bash-completion/completions
+
+install: programs man ## install under DESTDIR and PREFIX; starts nothing, makes no user
 	install -D -m 0755 $(BUILD)/mailcask $(PLACE)/bin/mailcask
 	install -D -m 0755 $(BUILD)/mailcaskd $(PLACE)/sbin/mailcaskd
+	for n in 1 5 7 8; do \
+	    install -d $(PLACE)/share/man/man$$n && install -m 0644 $(BUILD)/man/*.$$n $(PLACE)/share/man/man$$n || exit 1; \
+	done
+	install -D -m 0644 tools/completion/mailcask.bash $(COMPLETIONS)/mailcask
+	ln -sf mailcask $(COMPLETIONS)/mailcaskd
+	install -D -m 0644 tools/completion/_mailcask $(DESTDIR)$(ZSHDIR)/_mailcask
 	install -D -m 0644 daemon/package/mailcask.sysusers $(PLACE)/lib/sysusers.d/mailcask.conf
 	install -D -m 0644 daemon/package/mailcask.tmpfiles $(PLACE)/lib/tmpfiles.d/mailcask.conf
 	install -D -m 0644 daemon/package/mailcask.conf $(PLACE)/share/doc/mailcask/examples/mailcask.conf

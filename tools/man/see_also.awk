@@ -1,0 +1,1 @@
+BEGIN { page_ends(pages) }
