@@ -227,14 +227,14 @@ mount -t tmpfs -o size=64m,mode=700 none "$1"
 pid=$!
 look() { "$2/mailcask" --archive "$1/archive" status --json >"$1/../now" 2>&1 && grep -q "$3" "$1/../now"; }
 set +e
-for i in $(seq 200); do look "$1" "$2" '"state":"running"' && break; sleep 0.1; done
+for i in $(seq 200); do look "$1" "$2" '"state":"running","problem"' && break; sleep 0.1; done
 cat "$1/../now"
 head -c $(( $(df --output=avail -k "$1" | tail -1) * 1024 - 524288 )) /dev/zero >"$1/ballast"
-for i in $(seq 200); do look "$1" "$2" '"state":"disk-full"' && break; sleep 0.1; done
+for i in $(seq 200); do look "$1" "$2" '"state":"disk-full","problem"' && break; sleep 0.1; done
 cat "$1/../now"
 "$2/mailcask" --archive "$1/archive" status >&2
 rm "$1/ballast"
-for i in $(seq 200); do look "$1" "$2" '"state":"running"' && break; sleep 0.1; done
+for i in $(seq 200); do look "$1" "$2" '"state":"running","problem"' && break; sleep 0.1; done
 cat "$1/../now"
 kill $pid
 wait $pid
@@ -254,7 +254,8 @@ def disk_full():
     cask.add_account("a", "s")
     result = run([*unshare, "sh", "-c", FULL, "sh", mount, BUILD, cask.write_config()])
     states = [json.loads(l)["service"] for l in result.out.splitlines() if l.startswith(b"{")]
-    is_([s["state"] for s in states], ["running", "disk-full", "running"], "a full disk, and room again") or diag(str(result))
+    is_([s["state"] for s in states], ["running", "disk-full", "running"], "a full disk, and room again") or \
+        diag(str(result) + (cask.folder / "said").read_text())
     if len(states) == 3:
         full = states[1]
         ok(full["free_bytes"] < full["stop_below_bytes"] < full["go_on_at_bytes"], "free, and needed")
