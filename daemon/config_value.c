@@ -53,25 +53,30 @@ static int parse_digits(const char *text, uint64_t *out, const char **out_rest)
     return 0;
 }
 
-/* Digits and one of the units, each a letter of `letters` that multiplies by its factor.
- * Without a letter the number stands for itself if bare_allowed. */
-static int parse_with_unit(const struct config_key *key, const char *text,
-                           const char *letters, const uint64_t *factors, bool bare_allowed,
-                           uint64_t *out)
+/* Numbers from min to max, in units: each a letter of `letters` that multiplies by its
+ * factor. Without a letter the number stands for itself if bare_allowed. */
+struct measure {
+    uint64_t min, max;
+    const char *letters;
+    const uint64_t *factors;
+    bool bare_allowed;
+};
+
+static int parse_with_unit(const struct measure *in, const char *text, uint64_t *out)
 {
     uint64_t number = 0, factor = 1;
     const char *rest = text;
     if (parse_digits(text, &number, &rest) != 0)
         return ERR_SYNTAX;
     if (*rest != '\0') {
-        const char *letter = strchr(letters, *rest);
+        const char *letter = strchr(in->letters, *rest);
         if (letter == NULL || rest[1] != '\0')
             return ERR_SYNTAX;
-        factor = factors[letter - letters];
-    } else if (!bare_allowed) {
+        factor = in->factors[letter - in->letters];
+    } else if (!in->bare_allowed) {
         return ERR_SYNTAX;
     }
-    if (number > key->max / factor || number * factor < key->min)
+    if (number > in->max / factor || number * factor < in->min)
         return ERR_SYNTAX;
     *out = number * factor;
     return 0;
@@ -79,19 +84,28 @@ static int parse_with_unit(const struct config_key *key, const char *text,
 
 static int parse_number(const struct config_key *key, const char *text, uint64_t *out)
 {
-    return parse_with_unit(key, text, "", NULL, true, out);
+    const struct measure plain = {key->min, key->max, "", NULL, true};
+    return parse_with_unit(&plain, text, out);
 }
 
 static int parse_size(const struct config_key *key, const char *text, uint64_t *out)
 {
     static const uint64_t factors[] = {MIB / 1024, MIB, GIB, MIB / 1024, MIB, GIB};
-    return parse_with_unit(key, text, "KMGkmg", factors, true, out);
+    const struct measure bytes = {key->min, key->max, "KMGkmg", factors, true};
+    return parse_with_unit(&bytes, text, out);
+}
+
+int config_duration_parse(const char *text, uint64_t min_ms, uint64_t max_ms,
+                          uint64_t *out_ms)
+{
+    static const uint64_t factors[] = {SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS};
+    const struct measure duration = {min_ms, max_ms, "smhd", factors, false};
+    return parse_with_unit(&duration, text, out_ms);
 }
 
 static int parse_duration(const struct config_key *key, const char *text, uint64_t *out)
 {
-    static const uint64_t factors[] = {SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS};
-    return parse_with_unit(key, text, "smhd", factors, false, out);
+    return config_duration_parse(text, key->min, key->max, out);
 }
 
 static int parse_delete(const struct config_key *key, const char *text,

@@ -9,6 +9,12 @@
  *             account, both by name. Not all of one moment: the service goes on meanwhile.
  *   poll NAME the turn of this account comes now, suspended or not. Objects `service` and
  *             `account`, as of then.
+ *   pause WHAT, resume WHAT
+ *             no session begins in between, whatever restarts meanwhile; one under way ends
+ *             as ever. WHAT is `account NAME`, `server NAME` or `all`, each on its own, but
+ *             `resume all` lifts every pause. Object `pause`, with saved=: 0 if it will be
+ *             forgotten with the process; then `service`, and `server` or `account`, as of
+ *             then.
  *
  * An answer is a series of objects: a line with its kind, a line for each field, an empty
  * line. A field is a name of [a-z_]+, a mark for its type, and its value:

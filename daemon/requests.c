@@ -16,26 +16,84 @@ static bool refuse(struct buffer *out, const char *cause, const char *text)
     return true;
 }
 
+static bool refuse_unknown(struct buffer *out, const char *kind, const char *name)
+{
+    char text[TEXT_SIZE];
+    (void)snprintf(text, sizeof(text), "there is no %s %.*s in the service's configuration",
+                   kind, CONFIG_NAME_MAX, name);
+    return refuse(out, "not-found", text);
+}
+
 /* Its turn comes with the next look at the scheduler, which is when the clients have been
  * served. */
 static bool poll_account(const struct status *s, const char *name, struct buffer *out)
 {
-    char text[TEXT_SIZE];
+    int64_t since_s = 0;
     const struct rounds *r = s->rounds;
     const struct config_account *account = config_find_account(r->config, name);
     if (s->once)
         return refuse(out, "refused",
                       "this is a single pass with --once, which polls each account anyway");
-    if (account == NULL) {
-        (void)snprintf(text, sizeof(text),
-                       "there is no account %.*s in the service's configuration",
-                       CONFIG_NAME_MAX, name);
-        return refuse(out, "not-found", text);
-    }
+    if (account == NULL)
+        return refuse_unknown(out, "account", name);
     uint32_t index = (uint32_t)(account - r->config->accounts);
+    if (pauses_of_account(r->pauses, index, &since_s) != PAUSE_NONE)
+        return refuse(out, "refused",
+                      "it is paused: `mailcask status --all` says since when, `mailcask "
+                      "resume` lifts it");
     scheduler_hurry(r->scheduler, index, clock_now_ms());
     status_put_service(out, s);
     status_put_account(out, s, index);
+    return true;
+}
+
+/* "account NAME", "server NAME" or "all". PAUSE_NONE: none of these, or not of this
+ * configuration, and that is the answer. */
+static enum pause_scope find_target(const struct config *config, const char *what,
+                                    uint32_t *out_index, struct buffer *out)
+{
+    *out_index = 0;
+    if (strcmp(what, "all") == 0)
+        return PAUSE_ALL;
+    if (strncmp(what, "server ", 7) == 0) {
+        const struct config_server *server = config_find_server(config, what + 7);
+        if (server != NULL) {
+            *out_index = (uint32_t)(server - config->servers);
+            return PAUSE_SERVER;
+        }
+        (void)refuse_unknown(out, "server", what + 7);
+    } else if (strncmp(what, "account ", 8) == 0) {
+        const struct config_account *account = config_find_account(config, what + 8);
+        if (account != NULL) {
+            *out_index = (uint32_t)(account - config->accounts);
+            return PAUSE_ACCOUNT;
+        }
+        (void)refuse_unknown(out, "account", what + 8);
+    } else {
+        (void)refuse(out, "unknown",
+                     "pause or resume what: account NAME, server NAME, all");
+    }
+    return PAUSE_NONE;
+}
+
+static bool pause_or_resume(const struct status *s, const char *what, bool pause,
+                            struct buffer *out)
+{
+    uint32_t index = 0;
+    if (s->once)
+        return refuse(out, "refused",
+                      "this is a single pass with --once: only a service can be paused");
+    enum pause_scope scope = find_target(s->rounds->config, what, &index, out);
+    if (scope == PAUSE_NONE)
+        return true;
+    control_object(out, "pause");
+    control_number(out, "saved", rounds_pause(s->rounds, scope, index, pause));
+    control_object_end(out);
+    status_put_service(out, s);
+    if (scope == PAUSE_SERVER)
+        status_put_server(out, s, index);
+    if (scope == PAUSE_ACCOUNT)
+        status_put_account(out, s, index);
     return true;
 }
 
@@ -47,6 +105,10 @@ bool requests_answer(void *arg, struct control_request *request, struct buffer *
         return status_answer(s, request, out);
     if (strncmp(request->line, "poll ", 5) == 0)
         return poll_account(s, request->line + 5, out);
+    if (strncmp(request->line, "pause ", 6) == 0)
+        return pause_or_resume(s, request->line + 6, true, out);
+    if (strncmp(request->line, "resume ", 7) == 0)
+        return pause_or_resume(s, request->line + 7, false, out);
     (void)snprintf(text, sizeof(text), "this service (%s) cannot do '%.40s'",
                    MAILCASK_VERSION, request->line);
     return refuse(out, "unknown", text);

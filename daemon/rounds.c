@@ -16,7 +16,7 @@
 #define SESSIONS_AT_ONCE_MAX POOL_SESSIONS_DEFAULT
 #define MESSAGES_TEXT_SIZE 256
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
-#define MARKS_SAVE_MS 1000       /* from one save to the next */
+#define STATE_SAVE_MS 1000       /* from one save to the next */
 #define SPACE_LOOK_MS 250
 #define ONCE_DELAY_MAX_S 60 /* between two sessions of a pass */
 
@@ -37,6 +37,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
     int err = sessions_create(&r->sessions);
     if (err == 0)
         err = marks_new(config, &r->marks);
+    if (err == 0)
+        err = pauses_new(config, &r->pauses);
     if (err == 0)
         err = health_new(config, &r->health);
     if (err == 0)
@@ -59,6 +61,7 @@ void rounds_destroy(struct rounds *r)
     sessions_destroy(r->sessions);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
+    pauses_free(r->pauses);
     health_free(r->health);
     deletes_free(r->deletes);
     refused_free(r->refused);
@@ -78,6 +81,59 @@ static void marks_path(const struct rounds *r, char out[PATH_MAX])
     (void)snprintf(out, PATH_MAX, "%s/state/marks", r->config->archive_path);
 }
 
+static void pauses_path(const struct rounds *r, char out[PATH_MAX])
+{
+    (void)snprintf(out, PATH_MAX, "%s/state/paused", r->config->archive_path);
+}
+
+static void apply_pauses(struct rounds *r)
+{
+    int64_t since_s = 0;
+    for (uint32_t i = 0; i < r->config->account_count; i++)
+        scheduler_pause(r->scheduler, i,
+                        pauses_of_account(r->pauses, i, &since_s) != PAUSE_NONE);
+}
+
+/* A single pass is asked for by hand, and fetches from everyone. */
+static void recall_pauses(struct rounds *r)
+{
+    char path[PATH_MAX];
+    if (r->mode != SCHEDULER_SERVICE)
+        return;
+    pauses_path(r, path);
+    int err = pauses_load(r->pauses, path);
+    if (err != 0)
+        log_line(r->log, "mailcaskd: %s: %s; nothing is paused any more", path,
+                 error_text(err));
+    apply_pauses(r);
+}
+
+static void save_pauses(struct rounds *r)
+{
+    char path[PATH_MAX];
+    if (r->archive == NULL || !pauses_changed(r->pauses))
+        return;
+    pauses_path(r, path);
+    int err = pauses_save(r->pauses, path);
+    if (err != 0 && !r->pauses_unsaved)
+        log_line(r->log,
+                 "mailcaskd: %s: %s; what was paused or resumed last is forgotten "
+                 "when this process ends",
+                 path, error_text(err));
+    r->pauses_unsaved = err != 0;
+}
+
+bool rounds_pause(struct rounds *r, enum pause_scope scope, uint32_t index, bool pause)
+{
+    if (pause)
+        pauses_begin(r->pauses, scope, index, (int64_t)time(NULL));
+    else
+        pauses_end(r->pauses, scope, index);
+    apply_pauses(r);
+    save_pauses(r);
+    return !pauses_changed(r->pauses);
+}
+
 static int recall_account(void *arg, const struct account_info *info)
 {
     const struct rounds *r = arg;
@@ -93,31 +149,40 @@ static int recall_account(void *arg, const struct account_info *info)
 static void recall(struct rounds *r)
 {
     char path[PATH_MAX];
-    if (r->marks_saved_ms != 0)
+    if (r->state_saved_ms != 0)
         return;
     marks_path(r, path);
     marks_load(r->marks, path, (int64_t)time(NULL));
-    r->marks_saved_ms = clock_now_ms();
+    r->state_saved_ms = clock_now_ms();
+    recall_pauses(r);
     (void)archive_each_account(r->archive, recall_account, r);
 }
 
-/* If there is something to save; at_once: although it was done a moment ago. */
-static void save_marks(struct rounds *r, bool at_once)
+static void save_marks(struct rounds *r)
 {
     char path[PATH_MAX];
-    uint64_t now_ms = clock_now_ms();
-    if (r->archive == NULL || !marks_changed(r->marks) ||
-        (!at_once && now_ms - r->marks_saved_ms < MARKS_SAVE_MS))
+    if (!marks_changed(r->marks))
         return;
     marks_path(r, path);
     int err = marks_save(r->marks, path, (int64_t)time(NULL));
-    r->marks_saved_ms = now_ms;
     if (err != 0 && !r->marks_unsaved)
         log_line(r->log,
                  "mailcaskd: %s: %s; what is known of messages that break their session is "
                  "forgotten when this process ends",
                  path, error_text(err));
     r->marks_unsaved = err != 0;
+}
+
+/* If there is something to save; at_once: although it was done a moment ago. */
+static void save_state(struct rounds *r, bool at_once)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (r->archive == NULL || (!at_once && now_ms - r->state_saved_ms < STATE_SAVE_MS) ||
+        (!marks_changed(r->marks) && !pauses_changed(r->pauses)))
+        return;
+    save_marks(r);
+    save_pauses(r);
+    r->state_saved_ms = now_ms;
 }
 
 bool rounds_room(struct rounds *r)
@@ -191,7 +256,7 @@ int rounds_close(struct rounds *r)
     bool told = sessions_failure(r->sessions) != 0;
     marks_each_run(r->marks, write_run, r);
     int failure = sessions_close(r->sessions);
-    save_marks(r, true);
+    save_state(r, true);
     int err = archive_close(r->archive);
     r->archive = NULL;
     if (failure != 0 && !told) {
@@ -211,11 +276,14 @@ int rounds_reload(struct rounds *r, struct config *config)
 {
     struct scheduler *scheduler = NULL;
     struct marks *marks = NULL;
+    struct pauses *pauses = NULL;
     struct health *health = NULL;
     struct deletes *deletes = NULL;
     struct refused *refused = NULL; /* whoever was suspended starts anew */
     uint64_t now_ms = clock_now_ms();
     int err = marks_new(config, &marks);
+    if (err == 0)
+        err = pauses_new(config, &pauses);
     if (err == 0)
         err = health_new(config, &health);
     if (err == 0)
@@ -226,6 +294,7 @@ int rounds_reload(struct rounds *r, struct config *config)
         err = scheduler_new(config, NULL, r->mode, process_seed(), now_ms, &scheduler);
     if (err != 0) {
         marks_free(marks);
+        pauses_free(pauses);
         health_free(health);
         deletes_free(deletes);
         refused_free(refused);
@@ -233,21 +302,25 @@ int rounds_reload(struct rounds *r, struct config *config)
     }
     scheduler_adopt(scheduler, r->scheduler, now_ms);
     marks_adopt(marks, r->marks);
+    pauses_adopt(pauses, r->pauses);
     health_adopt(health, r->health);
     deletes_adopt(deletes, r->deletes);
     sessions_renumber(r->sessions, config);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
+    pauses_free(r->pauses);
     deletes_free(r->deletes);
     health_free(r->health);
     refused_free(r->refused);
     config_free(r->config);
     r->scheduler = scheduler;
     r->marks = marks;
+    r->pauses = pauses;
     r->health = health;
     r->deletes = deletes;
     r->refused = refused;
     r->config = config;
+    apply_pauses(r);
     return 0;
 }
 
@@ -304,7 +377,7 @@ static struct pop3_day day_of(const struct rounds *r, uint32_t account)
 void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
-    save_marks(r, false);
+    save_state(r, false);
     watch_clock(r);
     resume_suspended(r);
     if (!rounds_room(r))
@@ -327,8 +400,8 @@ void rounds_begin(struct rounds *r)
 static int wait_ms(const struct rounds *r, uint64_t max_ms)
 {
     uint64_t ms = max_ms;
-    if (r->archive != NULL && marks_changed(r->marks))
-        ms = ms < MARKS_SAVE_MS ? ms : MARKS_SAVE_MS;
+    if (r->archive != NULL && (marks_changed(r->marks) || pauses_changed(r->pauses)))
+        ms = ms < STATE_SAVE_MS ? ms : STATE_SAVE_MS;
     if (r->archive != NULL) {
         uint64_t look_ms = refused_wait_ms(r->refused, clock_now_ms());
         ms = look_ms < ms ? look_ms : ms;

@@ -11,6 +11,7 @@
 #include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
+#include "daemon/pauses.h"
 #include "daemon/refused.h"
 #include "daemon/scheduler.h"
 #include "daemon/sessions.h"
@@ -29,11 +30,13 @@ struct rounds {
     struct config *config;
     struct scheduler *scheduler;
     struct marks *marks;
+    struct pauses *pauses;
     struct health *health;
     struct deletes *deletes;
     struct refused *refused;
-    uint64_t marks_saved_ms; /* 0: not even loaded */
+    uint64_t state_saved_ms; /* 0: not even loaded */
     bool marks_unsaved;      /* that was said */
+    bool pauses_unsaved;     /* as well */
     struct archive *archive; /* NULL: closed */
     struct sessions *sessions;
     struct space space;
@@ -67,6 +70,10 @@ bool rounds_room(struct rounds *r);
 /* Replace the configuration, with all that goes on going on: 0, and config is taken over;
  * or -ENOMEM and nothing has changed. */
 int rounds_reload(struct rounds *r, struct config *config);
+
+/* Pause or resume: pauses_begin(), pauses_end(). Not with SCHEDULER_ONCE. True: it is on
+ * disk; else, which is logged, it holds, and is written as soon as that can be done. */
+bool rounds_pause(struct rounds *r, enum pause_scope scope, uint32_t index, bool pause);
 
 /* Begin every session whose turn it is; none while there is no room. Suspended accounts
  * whose password has changed are among them. */

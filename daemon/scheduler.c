@@ -25,13 +25,14 @@ struct queue {
 
 /* 1. state WAITING <=> in the heap. 2. READY <=> in its server's `ready`. 3. PARKED <=> in
  * its lease's `parked`, and the lease is held. 4. RUNNING <=> counted in its server's
- * `running` and its lease's `holders`. */
+ * `running` and its lease's `holders`. 5. PAUSED => paused. */
 struct account {
     uint32_t server, lease;
     uint32_t next;
     uint32_t failures; /* in a row */
     uint32_t hasty;    /* RETRY_NOW in a row */
     enum scheduler_state state;
+    bool paused; /* it may still stand in a queue: it is dropped when its turn comes */
 };
 
 /* 1. Accounts ready and room for one => in the ring. 2. In the ring => accounts ready;
@@ -319,6 +320,31 @@ static void take_due(struct scheduler *s, uint64_t now_ms)
     }
 }
 
+/* A mailbox that nobody has goes to the first who waits for it. */
+static void offer_mailbox(struct scheduler *s, struct lease *lease)
+{
+    if (lease->holders == 0 && lease->parked.head != NONE)
+        make_ready(s, pop_account(s, &lease->parked));
+}
+
+/* Its turn has come: it runs, true; or it is paused, or its mailbox is in use. */
+static bool take_turn(struct scheduler *s, uint32_t account)
+{
+    struct lease *lease = &s->leases[s->accounts[account].lease];
+    if (s->accounts[account].paused) {
+        s->accounts[account].state = SCHEDULER_PAUSED;
+        offer_mailbox(s, lease);
+        return false;
+    }
+    if (lease->holders > 0) {
+        s->accounts[account].state = SCHEDULER_PARKED;
+        push_account(s, &lease->parked, account);
+        return false;
+    }
+    make_running(s, account);
+    return true;
+}
+
 bool scheduler_next(struct scheduler *s, uint64_t now_ms, uint32_t *out_account)
 {
     take_due(s, now_ms);
@@ -327,16 +353,9 @@ bool scheduler_next(struct scheduler *s, uint64_t now_ms, uint32_t *out_account)
         if (!has_room(s, server))
             continue; /* blocked since; it comes back when it is woken */
         uint32_t account = pop_account(s, &s->servers[server].ready);
-        struct lease *lease = &s->leases[s->accounts[account].lease];
-        bool free_mailbox = lease->holders == 0;
-        if (free_mailbox) {
-            make_running(s, account);
-        } else {
-            s->accounts[account].state = SCHEDULER_PARKED;
-            push_account(s, &lease->parked, account);
-        }
+        bool runs = take_turn(s, account);
         enter_ring(s, server);
-        if (free_mailbox) {
+        if (runs) {
             *out_account = account;
             return true;
         }
@@ -351,8 +370,7 @@ static void release(struct scheduler *s, uint32_t account)
     assert(at->state == SCHEDULER_RUNNING);
     s->servers[at->server].running--;
     lease->holders--;
-    if (lease->holders == 0 && lease->parked.head != NONE)
-        make_ready(s, pop_account(s, &lease->parked));
+    offer_mailbox(s, lease);
 }
 
 /* Several sessions fail together when a server goes; that is one failure. */
@@ -452,7 +470,7 @@ void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms)
 {
     assert(account < s->account_count);
     struct account *at = &s->accounts[account];
-    if (at->state == SCHEDULER_RUNNING || at->state == SCHEDULER_FINISHED)
+    if (at->paused || at->state == SCHEDULER_RUNNING || at->state == SCHEDULER_FINISHED)
         return;
     if (at->state == SCHEDULER_WAITING || at->state == SCHEDULER_SUSPENDED)
         make_waiting(s, account, now_ms);
@@ -464,6 +482,14 @@ void scheduler_resume(struct scheduler *s, uint32_t account, uint64_t now_ms)
     assert(account < s->account_count);
     if (s->accounts[account].state == SCHEDULER_SUSPENDED)
         make_waiting(s, account, now_ms);
+}
+
+void scheduler_pause(struct scheduler *s, uint32_t account, bool paused)
+{
+    assert(account < s->account_count && s->mode == SCHEDULER_SERVICE);
+    s->accounts[account].paused = paused;
+    if (!paused && s->accounts[account].state == SCHEDULER_PAUSED)
+        make_ready(s, account);
 }
 
 uint64_t scheduler_wait_ms(const struct scheduler *s, uint64_t now_ms)

@@ -40,6 +40,7 @@ enum scheduler_state {
     SCHEDULER_PARKED,  /* as READY; another account has its mailbox */
     SCHEDULER_RUNNING,
     SCHEDULER_SUSPENDED, /* RETRY_NEVER */
+    SCHEDULER_PAUSED,    /* its time has come, and scheduler_pause() holds it back */
     SCHEDULER_FINISHED,  /* in SCHEDULER_ONCE, or not selected */
 };
 
@@ -67,12 +68,17 @@ void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome 
                     uint64_t now_ms);
 
 /* Someone asks for this account now: its turn comes at once, suspended or not, its server's
- * back-off notwithstanding. Nothing if it is running or finished. */
+ * back-off notwithstanding. Nothing if it is running, paused or finished. */
 void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms);
 
 /* What suspended this account has changed: its turn comes, its server's back-off kept.
  * Nothing if it is not suspended. */
 void scheduler_resume(struct scheduler *s, uint32_t account, uint64_t now_ms);
+
+/* A paused account does not run: a session under way ends as ever, and when its next time
+ * has come it is PAUSED, until it is not paused any more; then its turn comes at once. Not
+ * of SCHEDULER_ONCE. Not taken over by scheduler_adopt(). */
+void scheduler_pause(struct scheduler *s, uint32_t account, bool paused);
 
 /* How long scheduler_next() has nothing to say unless a session ends first: 0 if it has
  * something, SCHEDULER_FOREVER if only a session's end can change that. */

@@ -75,6 +75,7 @@ void status_put_service(struct buffer *out, const struct status *s)
     put_work(out, r);
     control_number(out, "server_count", r->config->server_count);
     control_number(out, "account_count", r->config->account_count);
+    control_time(out, "paused", pauses_since(r->pauses, PAUSE_ALL, 0));
     control_object_end(out);
 }
 
@@ -96,6 +97,7 @@ static void put_server(struct buffer *out, const struct rounds *r, uint32_t i,
     control_number(out, "sessions", scheduler_server_running(r->scheduler, i));
     control_number(out, "max_connections", server->max_connections);
     control_time(out, "held_until", wall_time_s(now, blocked_ms));
+    control_time(out, "paused", pauses_since(r->pauses, PAUSE_SERVER, i));
     put_problem(out, health_server(r->health, i));
     control_object_end(out);
 }
@@ -113,10 +115,35 @@ static const char *state_word(enum scheduler_state state)
         return "running";
     case SCHEDULER_SUSPENDED:
         return "suspended";
+    case SCHEDULER_PAUSED:
+        return "paused";
     case SCHEDULER_FINISHED:
         break;
     }
     return "finished";
+}
+
+static const char *scope_word(enum pause_scope scope)
+{
+    switch (scope) {
+    case PAUSE_ACCOUNT:
+        return "account";
+    case PAUSE_SERVER:
+        return "server";
+    case PAUSE_ALL:
+        return "all";
+    case PAUSE_NONE:
+        break;
+    }
+    return "";
+}
+
+/* To the scheduler it is paused only when its time has come. */
+static enum scheduler_state state_when_paused(enum scheduler_state state)
+{
+    bool waits =
+        state == SCHEDULER_WAITING || state == SCHEDULER_READY || state == SCHEDULER_PARKED;
+    return waits ? SCHEDULER_PAUSED : state;
 }
 
 static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
@@ -126,12 +153,18 @@ static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
     const struct health_polls *polls = health_polls(r->health, i);
     uint64_t due_ms = 0;
     uint32_t failures = 0;
+    int64_t paused_s = 0;
     enum scheduler_state state = scheduler_status(r->scheduler, i, &due_ms, &failures);
+    enum pause_scope paused_by = pauses_of_account(r->pauses, i, &paused_s);
+    if (paused_by != PAUSE_NONE)
+        state = state_when_paused(state);
     control_object(out, "account");
     control_name(out, "account", account->name);
     control_name(out, "server", account->server->name);
     control_name(out, "state", state_word(state));
-    control_time(out, "due", wall_time_s(now, due_ms));
+    control_time(out, "due", state == SCHEDULER_PAUSED ? 0 : wall_time_s(now, due_ms));
+    control_time(out, "paused", paused_s);
+    control_name(out, "paused_by", scope_word(paused_by));
     control_number(out, "failures", failures);
     control_time(out, "last_complete", polls->complete_s);
     control_number(out, "listed",
@@ -139,6 +172,12 @@ static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
                                                           : polls->listed);
     put_problem(out, health_account(r->health, i));
     control_object_end(out);
+}
+
+void status_put_server(struct buffer *out, const struct status *s, uint32_t server)
+{
+    const struct now now = look_at_clocks();
+    put_server(out, s->rounds, server, &now);
 }
 
 void status_put_account(struct buffer *out, const struct status *s, uint32_t account)

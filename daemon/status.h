@@ -7,16 +7,18 @@
  * "stopping"; free_bytes on the archive's disk, stop_below_bytes and go_on_at_bytes, the
  * marks for fetching; sessions under way; since the start messages taken in,
  * received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
- * memory_limit_bytes; server_count, account_count.
+ * memory_limit_bytes; server_count, account_count; paused@, where everything is.
  *
  * server: server, host, port, sessions, max_connections; held_until@: none begins before;
- * error, a sentence, and error_since@.
+ * paused@; error, a sentence, and error_since@.
  *
  * account: account, server; state: "waiting" for due@, "ready" and waiting for its server,
  * "parked" while another account uses its mailbox, "running", "suspended" until its
- * password-file changes, a reload, a restart or `poll`, "finished" with --once; failures in
- * a row; last_complete@, the end of the last poll that left nothing unarchived, and how
- * many messages the server listed then; error, a sentence, and error_since@. */
+ * password-file changes, a reload, a restart or `poll`, "paused" by the administrator,
+ * "finished" with --once; paused@, and paused_by, what was paused: "account", its "server"
+ * or "all", also while it still runs; failures in a row; last_complete@, the end of the
+ * last poll that left nothing unarchived, and how many messages the server listed then;
+ * error, a sentence, and error_since@. */
 #ifndef MAILCASK_DAEMON_STATUS_H
 #define MAILCASK_DAEMON_STATUS_H
 
@@ -28,7 +30,7 @@
 
 /* Where the answer is from. Times are seconds of CLOCK_REALTIME. */
 struct status {
-    const struct rounds *rounds;
+    struct rounds *rounds;
     const struct signals *signals;
     bool once;
     int64_t began_s;
@@ -42,8 +44,9 @@ struct status {
 bool status_answer(const struct status *s, struct control_request *request,
                    struct buffer *out);
 
-/* One object of it. account: index in the configuration. */
+/* One object of it. server, account: index in the configuration. */
 void status_put_service(struct buffer *out, const struct status *s);
+void status_put_server(struct buffer *out, const struct status *s, uint32_t server);
 void status_put_account(struct buffer *out, const struct status *s, uint32_t account);
 
 /* control_listen(); that it cannot is logged, and keeps no service from running. */

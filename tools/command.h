@@ -17,8 +17,7 @@ struct command {
     const char *example;  /* lines */
     unsigned options;     /* OPTION_BIT of each it takes besides OPTIONS_GLOBAL */
     size_t words;         /* how many words it needs behind its name, exactly */
-    /* Returns an exit status. The output is flushed, and its errors told, by the caller.
-     * NULL: the command belongs to the design, not to this version. */
+    /* Returns an exit status. The output is flushed, and its errors told, by the caller. */
     int (*run)(const struct options *o, struct output *out);
 };
 
@@ -37,6 +36,8 @@ extern const struct command command_quarantine;
 extern const struct command command_stats;
 extern const struct command command_status;
 extern const struct command command_poll;
+extern const struct command command_pause;
+extern const struct command command_resume;
 extern const struct command command_probe;
 
 #endif

@@ -49,8 +49,7 @@ void help_overview(struct output *out, const struct command *const *commands, si
                  "Lists, verifies and restores the mail that mailcaskd has archived.\n\n"
                  "commands:\n");
     for (size_t i = 0; i < count; i++)
-        if (commands[i]->run != NULL)
-            output_print(out, "  %-10s  %s\n", commands[i]->name, commands[i]->summary);
+        output_print(out, "  %-10s  %s\n", commands[i]->name, commands[i]->summary);
     output_print(out, "\noptions, before or after the command:\n");
     print_options(out, OPTIONS_GLOBAL | OPTION_BIT(OPTION_VERSION));
     output_print(

@@ -10,18 +10,12 @@
 #define MAILCASK_VERSION "unknown"
 #endif
 
-/* Of the design, for later versions: known so that they are not taken for mistakes. */
-static const struct command later[] = {
-    {.name = "pause"},
-    {.name = "resume"},
-};
-
 static const struct command *const commands[] = {
     &command_init,    &command_accounts,   &command_list,      &command_show,
     &command_restore, &command_verify,     &command_reindex,   &command_repack,
     &command_ledger,  &command_stats,      &command_status,    &command_poll,
     &command_probe,   &command_quarantine, &command_deletions, &command_backup,
-    &later[0],        &later[1],
+    &command_pause,   &command_resume,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -64,10 +58,6 @@ static int run_command(const struct options *o, struct output *out)
     const struct command *c = find_command(o->words[0]);
     if (c == NULL)
         return EXIT_USAGE;
-    if (c->run == NULL) {
-        say("%s is not in this version", c->name);
-        return EXIT_USAGE;
-    }
     if (option_given(o, OPTION_HELP)) {
         help_command(out, c);
         return EXIT_DONE;

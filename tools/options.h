@@ -25,6 +25,8 @@
     X(OPTION_UNTIL, "until", "YYYY-MM-DD", false, "only messages of this day and earlier") \
     X(OPTION_QUICK, "quick", "", false, "structure and checksums only")                    \
     X(OPTION_SERVER, "server", "NAME", false, "this server of the configuration")          \
+    X(OPTION_MAX_AGE, "max-age", "DURATION", false,                                        \
+      "which accounts had no complete poll for so long: 30s, 15m, 24h, 2d")                \
     X(OPTION_TIMEOUT, "timeout", "SECONDS", false, "how long a step may take")             \
     X(OPTION_REMOVE_NOW, "remove-now", "", false, "do not keep replaced segments for a day")
 

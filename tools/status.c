@@ -1,9 +1,11 @@
 #include "tools/ask.h"
 #include "tools/command.h"
 #include "tools/control_client.h"
+#include "tools/overdue.h"
 #include "tools/status_text.h"
 
 #include <string.h>
+#include <time.h>
 
 #define FIELD_NAME_MAX 64
 
@@ -26,7 +28,9 @@ static void print_field(struct json *j, const struct answer_field *f)
         json_null(j, name);
 }
 
-static void print_objects(struct json *j, struct span answer, const char *kind, bool list)
+/* overdue: of accounts; NULL for others. */
+static void print_objects(struct json *j, struct span answer, const char *kind, bool list,
+                          const struct overdue *overdue)
 {
     struct answer_object o;
     while (answer_next(&answer, &o)) {
@@ -35,20 +39,23 @@ static void print_objects(struct json *j, struct span answer, const char *kind, 
         json_open(j, list ? NULL : kind, '{');
         for (size_t i = 0; i < o.count; i++)
             print_field(j, &o.fields[i]);
+        if (overdue != NULL && overdue->max_age != NULL)
+            json_bool(j, "overdue", overdue_is(overdue, &o));
         json_close(j, '}');
     }
 }
 
-static void print_json(struct output *out, struct span answer)
+static void print_json(struct output *out, struct span answer,
+                       const struct overdue *overdue)
 {
     struct json j;
     json_begin(&j, out);
-    print_objects(&j, answer, "service", false);
+    print_objects(&j, answer, "service", false, NULL);
     json_open(&j, "servers", '[');
-    print_objects(&j, answer, "server", true);
+    print_objects(&j, answer, "server", true, NULL);
     json_close(&j, ']');
     json_open(&j, "accounts", '[');
-    print_objects(&j, answer, "account", true);
+    print_objects(&j, answer, "account", true, overdue);
     json_close(&j, ']');
     json_end(&j);
 }
@@ -56,12 +63,20 @@ static void print_json(struct output *out, struct span answer)
 static int run_status(const struct options *o, struct output *out)
 {
     struct buffer answer = {0};
+    struct overdue overdue;
+    if (!overdue_parse(&overdue, o, (int64_t)time(NULL)))
+        return EXIT_USAGE;
     int status = ask_service(o, "status", &answer);
-    struct span text = span_of(answer.data, answer.size);
-    if (status == EXIT_DONE && option_given(o, OPTION_JSON))
-        print_json(out, text);
-    else if (status == EXIT_DONE)
-        status_text(out, text, option_given(o, OPTION_ALL));
+    if (status == EXIT_DONE) {
+        struct span text = span_of(answer.data, answer.size);
+        overdue_look(&overdue, text);
+        if (option_given(o, OPTION_JSON))
+            print_json(out, text, &overdue);
+        else
+            status_text(out, text, option_given(o, OPTION_ALL));
+        if (overdue_say(&overdue, text) > 0)
+            status = EXIT_PART;
+    }
     buffer_free(&answer);
     return status;
 }
@@ -72,14 +87,17 @@ const struct command command_status = {
     .usage = "",
     .about =
         "Asks the running service, or a pass with --once, and prints its state, the "
-        "servers "
-        "and the\n"
-        "accounts that have a problem, each with its last error and since when it fails; "
-        "with --all every\n"
-        "server and account. Root may ask, too.\n\n"
+        "servers and the\n"
+        "accounts that have a problem or are paused, each with its last error and since "
+        "when it fails; with\n"
+        "--all every server and account. Root may ask, too.\n\n"
+        "With --max-age 24h exit 1 if any account had no complete poll for that long, and "
+        "its name on\n"
+        "standard error; paused or not. Of an account that never had one the time counts "
+        "from the start of\n"
+        "the service.\n\n"
         "With --json one object, with every server and account: service, servers, "
-        "accounts. "
-        "Times are\n"
+        "accounts. Times are\n"
         "RFC 3339 in UTC; what there is not, or is not known, is null.\n"
         "  service   version, pid, since, mode (\"service\" or \"once\"), archive, loop, "
         "state (\"running\",\n"
@@ -90,24 +108,27 @@ const struct command command_status = {
         "            messages, received_bytes, stored_bytes, commits (these four since the "
         "start),\n"
         "            memory_bytes, memory_peak_bytes, memory_limit_bytes, server_count, "
-        "account_count\n"
+        "account_count,\n"
+        "            paused (since when everything is)\n"
         "  servers   server, host, port, sessions, max_connections, held_until (no session "
         "begins\n"
-        "            before), error, error_since\n"
+        "            before), paused (since when), error, error_since\n"
         "  accounts  account, server, state (\"waiting\" for its time, \"ready\" and "
-        "waiting "
-        "for its server,\n"
+        "waiting for its server,\n"
         "            \"parked\" while another account uses its mailbox, \"running\", "
         "\"suspended\" until\n"
-        "            its password-file changes, a reload or a poll, \"finished\" with "
-        "--once), due, failures (in a "
-        "row), "
-        "last_complete, listed\n"
-        "            (messages on the server then), error, error_since",
-    .statuses =
-        "0  done\n2  usage, or no archive there\n4  no service runs, or it does not "
-        "answer",
-    .example = "mailcask status --json --config /etc/mailcask/mailcask.conf",
-    .options = OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_ALL),
+        "            its password-file changes, a reload or a poll, \"paused\", "
+        "\"finished\" with --once),\n"
+        "            due, paused (since when), paused_by (\"account\", \"server\" or "
+        "\"all\": what was paused),\n"
+        "            failures (in a row), last_complete, listed (messages on the server "
+        "then), error,\n"
+        "            error_since; with --max-age overdue (true or false)",
+    .statuses = "0  done\n1  with --max-age: an account is overdue\n2  usage, or no "
+                "archive there\n4  no service runs, or it does not answer",
+    .example = "mailcask status --json --config /etc/mailcask/mailcask.conf\n"
+               "mailcask status --max-age 24h >/dev/null",
+    .options =
+        OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_ALL) | OPTION_BIT(OPTION_MAX_AGE),
     .run = run_status,
 };

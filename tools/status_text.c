@@ -9,8 +9,8 @@
 #define LABEL_COLUMNS 11
 
 /* As the service names them; in this order they are counted. */
-static const char *const states[] = {"running",   "waiting",  "ready", "parked",
-                                     "suspended", "finished", "other"};
+static const char *const states[] = {"running",   "waiting", "ready",    "parked",
+                                     "suspended", "paused",  "finished", "other"};
 #define STATE_COUNT (sizeof(states) / sizeof(states[0]))
 
 /* What is counted in a first look, since it is printed before the lists. */
@@ -24,6 +24,14 @@ struct counts {
 static bool is_failing(const struct answer_object *o)
 {
     return answer_text(o, "error").size > 0;
+}
+
+/* Itself, not with its server or with everything, which is said there. */
+static bool is_paused(const struct answer_object *o)
+{
+    bool with_another = !span_equal(answer_text(o, "paused_by"), span_text("account")) &&
+                        answer_is(o, "account");
+    return answer_time(o, "paused") != 0 && !with_another;
 }
 
 static size_t state_of(const struct answer_object *o)
@@ -88,6 +96,7 @@ static void put_state(struct output *out, const struct answer_object *o)
         if (span_equal(answer_text(o, "mode"), span_text("once")))
             output_print(out, ", a single pass (--once)");
     }
+    put_time(out, ", paused by the administrator since ", answer_time(o, "paused"), "");
     put_time(out, ", since ", answer_time(o, "problem_since"), "");
     put_time(out, ", next try ", answer_time(o, "next_try"), "");
     output_print(out, "\n");
@@ -163,7 +172,24 @@ static void put_server(struct output *out, const struct answer_object *o)
                  answer_number(o, "port"), answer_number(o, "sessions"),
                  answer_number(o, "max_connections"));
     put_time(out, "  held back until ", answer_time(o, "held_until"), "");
+    put_time(out, "  paused by the administrator since ", answer_time(o, "paused"), "");
     put_error(out, o);
+}
+
+static void put_account_state(struct output *out, const struct answer_object *o)
+{
+    struct span state = answer_text(o, "state"), by = answer_text(o, "paused_by");
+    bool is_paused_now = span_equal(state, span_text("paused"));
+    if (!is_paused_now)
+        output_clean(out, state);
+    if (answer_time(o, "paused") == 0)
+        return;
+    output_print(out, "%spaused by the administrator", is_paused_now ? "" : ", and ");
+    if (span_equal(by, span_text("server")))
+        output_print(out, " with its server");
+    else if (span_equal(by, span_text("all")))
+        output_print(out, " with everything");
+    put_time(out, " since ", answer_time(o, "paused"), "");
 }
 
 static void put_account(struct output *out, const struct answer_object *o)
@@ -172,7 +198,7 @@ static void put_account(struct output *out, const struct answer_object *o)
     output_print(out, "  ");
     output_clean(out, answer_text(o, "account"));
     output_print(out, "  ");
-    output_clean(out, answer_text(o, "state"));
+    put_account_state(out, o);
     put_time(out, ", due ", answer_time(o, "due"), "");
     if (failures > 0)
         output_print(out, ", %" PRIu64 " failure%s in a row", failures,
@@ -190,7 +216,7 @@ static void put_list(struct output *out, struct span answer, const char *kind,
     struct answer_object o;
     uint64_t left_out = 0, lines = 0;
     while (answer_next(&answer, &o)) {
-        if (!answer_is(&o, kind) || (!all && !is_failing(&o)))
+        if (!answer_is(&o, kind) || (!all && !is_failing(&o) && !is_paused(&o)))
             continue;
         if (all || lines++ < STATUS_LINES_MAX)
             put(out, &o);

@@ -151,6 +151,89 @@ def polled_on_request():
     service.stop()
 
 
+def paused():
+    cask = Mailcask()
+    cask.add_server("s", server.port, server.ca, poll="1s")
+    cask.add_server("t", server.port, server.ca, poll="1s")
+    cask.add_account("a", "s")
+    cask.add_account("b", "t")
+    cask.init()
+    is_(cask.tool("pause", "--all").status, 4, "pause without a service: exit 4")
+    service = cask.start()
+    until(cask, lambda o: all(a["last_complete"] for a in o["accounts"]), "both")
+    since = time.time()
+    like(cask.tool("pause", "--account", "a").out, r"^account a: paused(; 1 session under way will end as ever)?$", "paused")
+    now = until(cask, lambda o: o["accounts"][0]["state"] == "paused", "the pause")
+    is_((now["accounts"][0]["paused_by"], now["accounts"][0]["due"], now["accounts"][1]["paused"]), ("account", None, None), "one of two")
+    before = now["accounts"][0]["last_complete"]
+    other = now["accounts"][1]["last_complete"]
+    write_files(mail / "a", {"new": b"Subject: new\r\n\r\nbody\r\n"})
+    until(cask, lambda o: o["accounts"][1]["last_complete"] > other, "polls of the other one")
+    is_(cask.tool("poll", "--account", "a").status, 4, "it is not polled, not even on request")
+    like(cask.tool("status").out, r"^accounts +2, .*1 paused\n  a  paused by the administrator since \d.*, last complete ", "in words")
+    service.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: "configuration read again" in service.output(), what="the reload")
+    is_(status(cask)["accounts"][0]["state"], "paused", "over a reload")
+    service.stop(signal.SIGKILL)
+    service = cask.start()
+    now = until(cask, lambda o: True, "the service")
+    is_((now["accounts"][0]["state"], now["service"]["messages"]), ("paused", 0), "over a restart")
+    stamp = datetime.datetime.fromisoformat(now["accounts"][0]["paused"].replace("Z", "+00:00")).timestamp()
+    ok(since - 1 <= stamp <= time.time(), "since then")
+    overdue(cask, before)
+    is_(cask.tool("pause", "--server", "s").out, b"server s: paused\n", "its server, too")
+    like(cask.tool("status").out, r"^  s  .*  paused by the administrator since ", "which shows")
+    is_(cask.tool("resume", "--account", "a").out, b"account a: still paused, with its server\n", "each holds on its own")
+    is_(cask.tool("pause", "--all").status, 0, "everything")
+    like(cask.tool("status").out, r"^state +running, paused by the administrator since ", "in words")
+    is_(cask.tool("resume", "--server", "s").out, b"server s: still paused, with everything\n", "still")
+    is_(cask.tool("resume", "--all").out, b"all resumed\n", "over")
+    until(cask, lambda o: o["service"]["messages"] == 1 and o["accounts"][0]["last_complete"] > before, "the new message")
+    ok(True, "and fetched again")
+    for options in ([], ["--all", "--account", "a"], ["--server", "x" * 2000]):
+        is_(cask.tool("pause", *options).status, 2, f"which one? {len(options)}")
+    result = cask.tool("resume", "--server", "u")
+    is_((result.status, result.err), (1, b"mailcask: there is no server u in the service's configuration\n"), "one that is not there")
+    (cask.archive / "state" / "paused").unlink()
+    (cask.archive / "state" / "paused").mkdir()
+    result = cask.tool("pause", "--account", "a")
+    is_(result.status, 1, "it cannot be written down: exit 1")
+    like(result.err, "could not write it down", "and said")
+    is_(status(cask)["accounts"][0]["paused_by"], "account", "but it holds")
+    (cask.archive / "state" / "paused").rmdir()
+    wait_for((cask.archive / "state" / "paused").is_file, what="another try")
+    service.stop()
+    (mail / "a" / "new").unlink()
+
+
+def overdue(cask, last):
+    """a is paused, b is polled each second."""
+    wait_for(lambda: cask.tool("status", "--max-age", "2s").status == 1, what="a to be overdue")
+    result = cask.tool("status", "--max-age", "2s", "--json")
+    accounts = json.loads(result.out)["accounts"]
+    is_((result.status, [a["account"] for a in accounts if a["overdue"]][0]), (1, "a"), "the one that is paused is overdue")
+    like(result.err, r"^mailcask: a: no complete poll for over 2s, the last one: \d{4}-", "and named")
+    result = cask.tool("status", "--max-age", "1h")
+    is_((result.status, result.err), (0, b""), "nobody for an hour")
+    ok("overdue" not in status(cask)["accounts"][0], "nothing of it where it was not asked")
+    for wrong in ("24", "1w", "0s", "h", "4000d"):
+        result = cask.tool("status", "--max-age", wrong)
+        is_((result.status, result.out), (2, b""), f"--max-age {wrong}: exit 2")
+
+
+def never_polled():
+    cask = Mailcask()
+    cask.add_server("s", server.port, server.ca)
+    cask.add_account("b", "s", password="wrong")
+    cask.init()
+    service = cask.start()
+    until(cask, lambda o: True, "the service")
+    is_(cask.tool("status", "--max-age", "1h").status, 0, "without any poll the time counts from the start")
+    wait_for(lambda: cask.tool("status", "--max-age", "1s").status == 1, what="it to be overdue")
+    like(cask.tool("status", "--max-age", "1s").err, r"^mailcask: b: no complete poll for over 1s, the last one: never$", "and is said so")
+    service.stop()
+
+
 def long_path():
     deep = temp_folder()
     for i in range(5):
@@ -269,6 +352,8 @@ def disk_full():
 no_service()
 what_is_wrong()
 polled_on_request()
+paused()
+never_polled()
 long_path()
 a_single_pass()
 disk_full()

@@ -34,8 +34,10 @@ static void use(struct world *w, struct config *config)
     struct rounds *r = &w->rounds;
     scheduler_free(r->scheduler);
     health_free(r->health);
+    pauses_free(r->pauses);
     config_free(r->config);
     r->config = config;
+    assert_int_equal(pauses_new(config, &r->pauses), 0);
     assert_int_equal(health_new(config, &r->health), 0);
     assert_int_equal(scheduler_new(config, NULL, SCHEDULER_SERVICE, 1, 0, &r->scheduler),
                      0);
@@ -69,6 +71,7 @@ static void end(struct world *w)
     sessions_destroy(w->rounds.sessions);
     scheduler_free(w->rounds.scheduler);
     health_free(w->rounds.health);
+    pauses_free(w->rounds.pauses);
     config_free(w->rounds.config);
     buffer_free(&w->out);
 }
@@ -260,6 +263,62 @@ static void a_suspended_account_is_polled_on_request(void **state)
     end(&w);
 }
 
+static void a_pause_is_told_and_keeps_from_polling(void **state)
+{
+    struct world w;
+    begin(&w, many(*state, 2, 1));
+    struct rounds *r = &w.rounds;
+    uint64_t later_ms = clock_now_ms() + (uint64_t)3600 * 1000;
+    uint32_t account;
+    struct answer_object o = find(ask(&w, "pause account a00001"), "account", "a00001");
+    assert_text(&o, "state", "paused");
+    assert_text(&o, "paused_by", "account");
+    assert_int_equal(answer_time(&o, "due"), 0);
+    assert_true(answer_time(&o, "paused") > 0);
+    o = find(span_of(w.out.data, w.out.size), "pause", NULL);
+    assert_int_equal(answer_number(&o, "saved"), 0); /* there is no archive */
+    o = find(ask(&w, "poll a00001"), "error", NULL);
+    assert_text(&o, "cause", "refused");
+    assert_true(scheduler_next(r->scheduler, later_ms, &account));
+    assert_int_equal(account, 1);
+    assert_false(scheduler_next(r->scheduler, later_ms, &account));
+    o = find(ask(&w, "pause server one"), "server", "one");
+    assert_true(answer_time(&o, "paused") > 0);
+    o = find(ask(&w, "status"), "account", "a00002");
+    assert_text(&o, "state", "running");
+    assert_text(&o, "paused_by", "server");
+    o = find(ask(&w, "resume account a00001"), "account", "a00001");
+    assert_text(&o, "paused_by", "server");
+    o = find(ask(&w, "pause all"), "service", NULL);
+    assert_true(answer_time(&o, "paused") > 0);
+    assert_false(scheduler_next(r->scheduler, later_ms, &account));
+    o = find(ask(&w, "resume all"), "service", NULL);
+    assert_int_equal(answer_time(&o, "paused"), 0);
+    o = find(ask(&w, "status"), "account", "a00001");
+    assert_text(&o, "paused_by", "");
+    assert_true(scheduler_next(r->scheduler, later_ms, &account));
+    assert_int_equal(account, 0);
+    end(&w);
+}
+
+static void a_pause_of_nothing_is_refused(void **state)
+{
+    static const char *const wrong[] = {"pause server three", "resume account nobody",
+                                        "pause account "};
+    struct world w;
+    begin(&w, many(*state, 1, 1));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct answer_object o = find(ask(&w, wrong[i]), "error", NULL);
+        assert_text(&o, "cause", "not-found");
+    }
+    struct answer_object o = find(ask(&w, "pause everything"), "error", NULL);
+    assert_text(&o, "cause", "unknown");
+    w.status.once = true;
+    o = find(ask(&w, "pause all"), "error", NULL);
+    assert_text(&o, "cause", "refused");
+    end(&w);
+}
+
 static void what_is_not_known_is_refused(void **state)
 {
     struct world w;
@@ -279,6 +338,8 @@ int main(void)
         cmocka_unit_test(an_account_is_told),
         cmocka_unit_test(a_reload_within_an_answer_loses_and_repeats_none),
         cmocka_unit_test(a_suspended_account_is_polled_on_request),
+        cmocka_unit_test(a_pause_is_told_and_keeps_from_polling),
+        cmocka_unit_test(a_pause_of_nothing_is_refused),
         cmocka_unit_test(what_is_not_known_is_refused),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
