@@ -111,6 +111,11 @@ int config_archive_path(const char *path, char **out_path, struct config_error *
 /* Only whether [archive] switches deletion on, as config_archive_path(). */
 int config_archive_deletes(const char *path, bool *out_on, struct config_error *error);
 
+/* A duration as a value writes it, 30s, 15m, 1h or 1d, from min_ms to max_ms. ERR_SYNTAX.
+ */
+int config_duration_parse(const char *text, uint64_t min_ms, uint64_t max_ms,
+                          uint64_t *out_ms);
+
 /* Look for what can only be seen outside the file: the archive's folder, the password files
  * (there, readable, mode 0600, a password in them), credentials only where there are any,
  * which is within the service. report is called once for each problem

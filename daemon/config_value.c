@@ -1,6 +1,7 @@
 #include "daemon/config_value.h"
 
 #include "archive/error.h"
+#include "daemon/config.h"
 #include "daemon/providers.h"
 
 #include <arpa/inet.h>

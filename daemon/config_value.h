@@ -32,11 +32,6 @@ struct config_value {
 int config_value_parse(const struct config_key *key, const char *text,
                        struct config_value *out);
 
-/* A duration as a value writes it, 30s, 15m, 1h or 1d, from min_ms to max_ms. ERR_SYNTAX.
- */
-int config_duration_parse(const char *text, uint64_t min_ms, uint64_t max_ms,
-                          uint64_t *out_ms);
-
 /* Replace %a by name, %u by its part before the last '@' (all of it without one), %d by the
  * part behind that, %% by '%'. The result is written to out unless out is NULL; *out_size
  * is its length without the NUL. ERR_SYNTAX: another letter behind '%'; ERR_NOT_FOUND: %d,

@@ -1,13 +1,13 @@
 #include "tools/overdue.h"
 
-#include "daemon/config_value.h"
+#include "daemon/config.h"
 #include "tools/dates.h"
 #include "tools/say.h"
 
 #include <inttypes.h>
 
-#define MAX_AGE_MIN_MS SECOND_MS
-#define MAX_AGE_MAX_MS (3650 * DAY_MS)
+#define MAX_AGE_MIN_MS ((uint64_t)1000)
+#define MAX_AGE_MAX_MS ((uint64_t)3650 * 24 * 3600 * 1000)
 
 bool overdue_parse(struct overdue *v, const struct options *o, int64_t now_s)
 {
@@ -21,7 +21,7 @@ bool overdue_parse(struct overdue *v, const struct options *o, int64_t now_s)
             v->max_age);
         return false;
     }
-    v->before_s = now_s - (int64_t)(age_ms / SECOND_MS);
+    v->before_s = now_s - (int64_t)(age_ms / 1000);
     return true;
 }
 
