@@ -9,7 +9,10 @@ from harness import *
 
 FILES = {"bin/mailcask": 0o755, "sbin/mailcaskd": 0o755, "lib/systemd/system/mailcaskd.service": 0o644,
          "lib/sysusers.d/mailcask.conf": 0o644, "lib/tmpfiles.d/mailcask.conf": 0o644,
-         "share/doc/mailcask/examples/mailcask.conf": 0o644}
+         "share/doc/mailcask/examples/mailcask.conf": 0o644,
+         "share/bash-completion/completions/mailcask": 0o644,
+         "share/bash-completion/completions/mailcaskd": 0o644,
+         "share/zsh/site-functions/_mailcask": 0o644}
 
 folder = temp_folder()
 result = run(["make", "-s", "install", f"BUILD={BUILD}", f"DESTDIR={folder}", "PREFIX=/opt/mc"], cwd=ROOT,
@@ -17,7 +20,9 @@ result = run(["make", "-s", "install", f"BUILD={BUILD}", f"DESTDIR={folder}", "P
 is_(result.status, 0, "make install") or diag(result.err.decode())
 prefix = folder / "opt/mc"
 found = {str(p.relative_to(prefix)): p.stat().st_mode & 0o777 for p in prefix.rglob("*") if p.is_file()}
-is_(found, FILES, "every file, below DESTDIR and PREFIX, with its mode")
+pages = {f"share/man/man{p.suffix[1:]}/{p.name}": 0o644 for p in (BUILD / "man").iterdir()}
+ok(len(pages) > 10, "the manual is built with it")
+is_(found, FILES | pages, "every file, below DESTDIR and PREFIX, with its mode")
 unit = (prefix / "lib/systemd/system/mailcaskd.service").read_text()
 like(unit, "^ExecStart=/opt/mc/sbin/mailcaskd --config /etc/mailcask/mailcask.conf$", "the unit starts what was installed")
 like(unit, r"^Type=notify(-reload|\nExecReload=/bin/sh -c \"kill -HUP \$MAINPID\")$", "and knows how it reloads")
