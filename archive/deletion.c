@@ -31,8 +31,7 @@ static const char *why_keep(const struct deletion_case *c)
         return "the server gave no UIDL that names it";
     if (m->listed_size == SIZE_UNKNOWN)
         return "the server listed no size for it";
-    if (c->attempt >= DELETION_ATTEMPTS_MAX && c->state != DELETION_UNSENT &&
-        !deletion_is_tombstone(c->state))
+    if (deletion_next_attempt(&c->deletion) > DELETION_ATTEMPTS_MAX)
         return "the server has kept it although it was told to delete it three times";
     return NULL;
 }
@@ -46,9 +45,9 @@ static bool changes(const struct deletion_case *c)
 
 static const char *why_later(const struct deletion_case *c)
 {
-    if (c->state == DELETION_CONFIRMED)
+    if (c->deletion.state == DELETION_CONFIRMED)
         return "deleted, and confirmed by two later listings";
-    if (deletion_is_tombstone(c->state))
+    if (deletion_is_tombstone(c->deletion.state))
         return "deleted; not confirmed by two later listings yet";
     if (c->message->fetched_us > c->archived_before_us)
         return "not archived for long enough";
@@ -59,7 +58,7 @@ static const char *why_later(const struct deletion_case *c)
 
 static const char *why_compare(const struct deletion_case *c)
 {
-    if (c->state == DELETION_RETURNED || c->state == DELETION_UNDONE)
+    if (c->deletion.state == DELETION_RETURNED || c->deletion.state == DELETION_UNDONE)
         return "it came back after it had been deleted";
     if (c->weak_maildrop)
         return "the server has changed or reused UIDLs";

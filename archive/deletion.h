@@ -39,15 +39,14 @@ struct deletion_case {
     bool by_bytes;      /* it or its size now is not what the message was fetched under:
                            only equal bytes have shown that it means the message */
     bool weak_maildrop; /* whose UIDLs have changed or were reused (Q7, Q8) */
-    uint8_t state;      /* enum deletion_state */
-    uint8_t attempt;
-    int64_t archived_before_us; /* the rule: INT64_MAX is at once */
+    struct deletion_row deletion; /* its earlier ones; all zero: none */
+    int64_t archived_before_us;   /* the rule: INT64_MAX is at once */
 };
 
 /* out_why: a sentence's part in lower case, for behind "kept: "; "" for DELETION_MAY. */
 enum deletion_verdict deletion_verdict(const struct deletion_case *c, const char **out_why);
 
-/* Of the next try. */
+/* Of the next try: beyond DELETION_ATTEMPTS_MAX there is none. */
 uint8_t deletion_next_attempt(const struct deletion_row *row);
 
 /* A decimal number: such UIDLs are given out anew after a rebuild (Q8). */

@@ -123,8 +123,7 @@ static int judge(struct survey *s, const struct message_meta *m, bool readable,
                                     .shared_uidl = meanings.messages > 1,
                                     .by_bytes = m->source != s->source,
                                     .weak_maildrop = s->row.weak_lsn != 0,
-                                    .state = out->deletion.state,
-                                    .attempt = out->deletion.attempt,
+                                    .deletion = out->deletion,
                                     .archived_before_us = s->how->archived_before_us};
     out->verdict = deletion_verdict(&c, &out->why);
     return 0;

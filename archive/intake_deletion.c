@@ -82,7 +82,6 @@ static enum deletion_verdict judge(struct intake *in, const struct message_meta 
                                    int64_t newest_us, uint8_t *out_attempt)
 {
     const char *why = NULL;
-    struct deletion_row row = maildrop_deletion(in->maildrop, m->n);
     const struct deletion_case c = {
         .message = m,
         .uidl = in->line_uidl,
@@ -93,11 +92,10 @@ static enum deletion_verdict judge(struct intake *in, const struct message_meta 
         .by_bytes = m->source != in->config.source || m->listed_size != in->line_size ||
                     !span_equal(m->uidl, in->line_uidl),
         .weak_maildrop = maildrop_row(in->maildrop)->weak_lsn != 0,
-        .state = row.state,
-        .attempt = row.attempt,
+        .deletion = maildrop_deletion(in->maildrop, m->n),
         .archived_before_us = in->archived_before_us,
     };
-    *out_attempt = deletion_next_attempt(&row);
+    *out_attempt = deletion_next_attempt(&c.deletion);
     return deletion_verdict(&c, &why);
 }
 

@@ -579,6 +579,27 @@ static void an_attempt_that_came_to_no_end_does_not_count(void **state)
     fixture_teardown(&f);
 }
 
+/* Nor does it if it was the last that was left. */
+static void an_attempt_that_came_to_no_end_leaves_the_last_one(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 1);
+    for (unsigned i = 1; i < DELETION_ATTEMPTS_MAX; i++) {
+        delete_all(&f, three, 1, DELETION_ACCEPTED);
+        fetch(&f, three, 1);
+    }
+    assert_int_equal(delete_all(&f, three, 1, DELETION_UNKNOWN).planned, 1);
+    fetch(&f, three, 1);
+    assert_int_equal(fetch(&f, three, 1).deletable, 1);
+    assert_int_equal(delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 1);
+    fetch(&f, three, 1);
+    assert_int_equal(fetch(&f, three, 1).deletable, 0);
+    assert_int_equal(delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 0);
+    fixture_teardown(&f);
+}
+
 /* A report of one size each day, the only message of its mailbox. */
 static void a_number_may_be_reused_for_ever_if_each_message_was_deleted(void **state)
 {
@@ -633,7 +654,7 @@ static enum deletion_verdict verdict(uint8_t flags, const char *uidl, uint8_t at
     const struct message_meta m = {.n = 1, .flags = flags, .fetched_us = 1000};
     const struct deletion_case c = {.message = &m,
                                     .uidl = span_text(uidl),
-                                    .attempt = attempt,
+                                    .deletion = {.attempt = attempt},
                                     .archived_before_us = before_us};
     return deletion_verdict(&c, &why);
 }
@@ -702,6 +723,7 @@ int main(void)
         cmocka_unit_test(a_clock_behind_the_archive_deletes_nothing),
         cmocka_unit_test(a_server_that_gives_other_bytes_each_time_fills_no_archive),
         cmocka_unit_test(an_attempt_that_came_to_no_end_does_not_count),
+        cmocka_unit_test(an_attempt_that_came_to_no_end_leaves_the_last_one),
         cmocka_unit_test(a_number_may_be_reused_for_ever_if_each_message_was_deleted),
         cmocka_unit_test(a_session_deletes_up_to_its_cap),
         cmocka_unit_test(the_journal_is_rebuilt_and_survives_repacking_order),
