@@ -113,6 +113,18 @@ static void take_part(const char *line, void *arg, struct buffer *out)
     buffer_put(out, &p, sizeof(p));
 }
 
+bool damage_has(const struct damaged_message *list, size_t count, uint64_t n,
+                struct index_txn *t)
+{
+    struct message_row row;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].n == n)
+            return t == NULL || row_get_message(t, list[i].account, n, &row) != 0 ||
+                   (row.place.segment == list[i].place.segment &&
+                    row.place.offset == list[i].place.offset);
+    return false;
+}
+
 int damage_load_parts(struct archive *a, struct damaged_part **out_list, size_t *out_count)
 {
     struct buffer list = {0};

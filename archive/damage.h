@@ -36,6 +36,11 @@ int damage_save(struct archive *a, const struct damaged_message *list, size_t co
 int damage_load(struct archive *a, uint32_t account, struct damaged_message **out_list,
                 size_t *out_count);
 
+/* Is message n on this list, and has not healed since: its row still leads to the hurt
+ * copy? t may be NULL: then it has not. */
+bool damage_has(const struct damaged_message *list, size_t count, uint64_t n,
+                struct index_txn *t);
+
 /* All parts of the list, the same way. */
 int damage_load_parts(struct archive *a, struct damaged_part **out_list, size_t *out_count);
 

@@ -23,18 +23,14 @@ struct survey {
 static int find_source(struct survey *s, struct index_txn *t)
 {
     struct account_row row;
-    struct source_meta source;
     int err = row_get_account(t, s->how->account, &row);
-    for (uint32_t i = err == 0 ? row.last_source : 0; i > 0; i--) {
-        if (row_get_source(t, s->how->account, i, &source) != 0)
-            continue;
-        if (s->how->host.size == 0 || (span_equal(source.host, s->how->host) &&
-                                       span_equal(source.login, s->how->login))) {
-            s->source = i;
-            return 0;
-        }
-    }
-    return err != 0 ? err : ERR_NOT_FOUND;
+    if (err != 0)
+        return err;
+    s->source = row.last_source; /* 0: it has none */
+    if (s->how->host.size == 0)
+        return row.last_source > 0 ? 0 : ERR_NOT_FOUND;
+    return row_find_source(t, s->how->account, row.last_source, s->how->host, s->how->login,
+                           &s->source);
 }
 
 static int open_survey(struct survey *s)
@@ -63,6 +59,7 @@ struct meanings {
     uint64_t last; /* looked at */
     unsigned messages;
     unsigned listed; /* by the last listing: all under this one UIDL */
+    bool damaged;    /* the message itself */
 };
 
 static int count_meaning(void *arg, const struct uidl_entry *e)
@@ -90,16 +87,9 @@ static int look_up(struct survey *s, const struct message_meta *m,
     if (err == 0)
         err = row_each_uidl(t, s->how->account, m->source, m->uidl, count_meaning,
                             out_meanings);
+    out_meanings->damaged = damage_has(s->damaged, s->damaged_count, m->n, t);
     index_abort(t);
     return err;
-}
-
-static bool is_damaged(const struct survey *s, uint64_t n)
-{
-    for (size_t i = 0; i < s->damaged_count; i++)
-        if (s->damaged[i].n == n)
-            return true;
-    return false;
 }
 
 static int judge(struct survey *s, const struct message_meta *m, bool readable,
@@ -110,7 +100,7 @@ static int judge(struct survey *s, const struct message_meta *m, bool readable,
     int err = look_up(s, m, &out->deletion, &meanings);
     if (err != 0)
         return err;
-    if (!readable || is_damaged(s, m->n)) {
+    if (!readable || meanings.damaged) {
         out->why = "its archived copy is damaged";
         return 0;
     }

@@ -266,21 +266,12 @@ int row_get_source(struct index_txn *t, uint32_t account, uint32_t number,
     return source_meta_decode(value, out) == 0 ? 0 : ERR_INDEX;
 }
 
-int row_find_origin(struct index_txn *t, struct span name, struct span host,
-                    struct span login, uint32_t *out_account, uint32_t *out_source,
-                    uint32_t *out_last_source)
+int row_find_source(struct index_txn *t, uint32_t account, uint32_t last, struct span host,
+                    struct span login, uint32_t *out_source)
 {
-    struct account_row row;
     struct source_meta source;
-    *out_account = *out_source = *out_last_source = 0;
-    int err = row_get_name(t, name, out_account);
-    if (err == 0)
-        err = row_get_account(t, *out_account, &row);
-    if (err != 0)
-        return err;
-    *out_last_source = row.last_source;
-    for (uint32_t i = 1; i <= row.last_source; i++) {
-        err = row_get_source(t, *out_account, i, &source);
+    for (uint32_t i = 1; i <= last; i++) {
+        int err = row_get_source(t, account, i, &source);
         if (err == 0 && span_equal(source.host, host) && span_equal(source.login, login)) {
             *out_source = i;
             return 0;
@@ -289,6 +280,21 @@ int row_find_origin(struct index_txn *t, struct span name, struct span host,
             return err;
     }
     return ERR_NOT_FOUND;
+}
+
+int row_find_origin(struct index_txn *t, struct span name, struct span host,
+                    struct span login, uint32_t *out_account, uint32_t *out_source,
+                    uint32_t *out_last_source)
+{
+    struct account_row row;
+    *out_account = *out_source = *out_last_source = 0;
+    int err = row_get_name(t, name, out_account);
+    if (err == 0)
+        err = row_get_account(t, *out_account, &row);
+    if (err != 0)
+        return err;
+    *out_last_source = row.last_source;
+    return row_find_source(t, *out_account, row.last_source, host, login, out_source);
 }
 
 static int decode_message(struct span value, struct message_row *out)

@@ -75,6 +75,11 @@ void row_put_source(struct index_txn *t, uint32_t account,
 int row_get_source(struct index_txn *t, uint32_t account, uint32_t number,
                    struct source_meta *out);
 
+/* The account's source of this host and login. 0; ERR_NOT_FOUND; ERR_INDEX. last: its
+ * highest source number. */
+int row_find_source(struct index_txn *t, uint32_t account, uint32_t last, struct span host,
+                    struct span login, uint32_t *out_source);
+
 /* The numbers of an account and its source. 0; ERR_NOT_FOUND with 0 for what is not known,
  * and the highest source number of the account in *out_last_source. */
 int row_find_origin(struct index_txn *t, struct span name, struct span host,

@@ -9,28 +9,33 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Sets of N, a bit each but for the last two, which are as stored (number_set.h). */
+enum {
+    SET_CLAIMED,
+    SET_DOUBTED, /* of the claimed ones */
+    SET_PROBED,  /* to be compared all the same: see maildrop_probe() */
+    SET_SPOKEN,  /* a line has named a UIDL of theirs */
+    SET_AMBIGUOUS,
+    SET_RETURNED, /* deleted by us, and there again */
+    SET_UNDONE,   /* the same, where it was not known if it was deleted */
+    SET_FRESH,    /* archived or found by its bytes in this session */
+    SET_LAST,     /* named by the last listing */
+    SET_NAMED,    /* of maildrop_conclude() */
+    SET_COUNT,
+};
+
 struct maildrop {
     struct lookup *lookup;
     uint32_t account, source;
     uint64_t highest;
     int64_t newest_us;
     uint64_t opened_lsn;     /* what is newer is this session's own */
-    struct maildrop_row row; /* named: of `last` */
-    struct buffer last;
+    struct maildrop_row row; /* named: of SET_LAST */
     struct damaged_message *damaged;
     size_t damaged_count;
     bool any_lost, any_deletions;
 
-    /* Sets of N, a bit each. */
-    struct buffer claimed;
-    struct buffer doubted; /* of the claimed ones */
-    struct buffer probed;  /* to be compared all the same: see maildrop_probe() */
-    struct buffer spoken;  /* a line has named a UIDL of theirs */
-    struct buffer ambiguous;
-    struct buffer returned; /* deleted by us, and there again */
-    struct buffer undone;   /* the same, where it was not known if it was deleted */
-    struct buffer fresh;    /* archived or found by its bytes in this session */
-    struct buffer named;    /* of maildrop_conclude() */
+    struct buffer sets[SET_COUNT];
 
     uint64_t lines;
     bool trusted;
@@ -67,10 +72,10 @@ static int load(struct maildrop *m, struct archive *a)
     }
     if (err == ERR_NOT_FOUND)
         err = 0;
-    buffer_put(&m->last, m->row.named.data, m->row.named.size);
-    m->row.named = span_of(m->last.data, m->last.size);
+    buffer_put(&m->sets[SET_LAST], m->row.named.data, m->row.named.size);
+    m->row.named = span_of(m->sets[SET_LAST].data, m->sets[SET_LAST].size);
     if (err == 0)
-        err = m->last.failed ? -ENOMEM : 0;
+        err = m->sets[SET_LAST].failed ? -ENOMEM : 0;
     return err != 0 ? err : damage_load(a, m->account, &m->damaged, &m->damaged_count);
 }
 
@@ -96,11 +101,8 @@ void maildrop_close(struct maildrop *m)
 {
     if (m == NULL)
         return;
-    struct buffer *const sets[] = {&m->last,   &m->claimed,   &m->doubted,  &m->probed,
-                                   &m->spoken, &m->ambiguous, &m->returned, &m->undone,
-                                   &m->fresh,  &m->named};
-    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
-        buffer_free(sets[i]);
+    for (size_t i = 0; i < SET_COUNT; i++)
+        buffer_free(&m->sets[i]);
     free(m->damaged);
     free(m);
 }
@@ -117,17 +119,18 @@ int64_t maildrop_newest_us(const struct maildrop *m)
 
 size_t maildrop_memory(const struct maildrop *m)
 {
-    return m->last.capacity + m->claimed.capacity + m->doubted.capacity +
-           m->probed.capacity + m->spoken.capacity + m->ambiguous.capacity +
-           m->returned.capacity + m->fresh.capacity;
+    size_t size = 0;
+    for (size_t i = 0; i < SET_COUNT; i++)
+        size += m->sets[i].capacity;
+    return size;
 }
 
 int maildrop_error(const struct maildrop *m)
 {
-    bool failed = m->claimed.failed || m->doubted.failed || m->probed.failed ||
-                  m->spoken.failed || m->ambiguous.failed || m->returned.failed ||
-                  m->fresh.failed;
-    return failed ? -ENOMEM : 0;
+    for (size_t i = 0; i < SET_COUNT; i++)
+        if (m->sets[i].failed)
+            return -ENOMEM;
+    return 0;
 }
 
 const struct maildrop_row *maildrop_row(const struct maildrop *m)
@@ -148,12 +151,12 @@ struct deletion_row maildrop_deletion(struct maildrop *m, uint64_t n)
 
 bool maildrop_is_claimed(const struct maildrop *m, uint64_t n)
 {
-    return buffer_bit(&m->claimed, n);
+    return buffer_bit(&m->sets[SET_CLAIMED], n);
 }
 
 void maildrop_claim(struct maildrop *m, uint64_t n)
 {
-    buffer_put_bit(&m->claimed, n);
+    buffer_put_bit(&m->sets[SET_CLAIMED], n);
 }
 
 static void listed_again(struct maildrop *m, uint64_t n)
@@ -161,15 +164,15 @@ static void listed_again(struct maildrop *m, uint64_t n)
     maildrop_claim(m, n);
     uint8_t state = maildrop_deletion(m, n).state;
     if (state == DELETION_INTENDED || state == DELETION_UNKNOWN)
-        buffer_put_bit(&m->undone, n);
+        buffer_put_bit(&m->sets[SET_UNDONE], n);
     else if (deletion_is_tombstone(state))
-        buffer_put_bit(&m->returned, n);
+        buffer_put_bit(&m->sets[SET_RETURNED], n);
 }
 
 void maildrop_found(struct maildrop *m, uint64_t n)
 {
     listed_again(m, n);
-    buffer_put_bit(&m->fresh, n);
+    buffer_put_bit(&m->sets[SET_FRESH], n);
 }
 
 bool maildrop_is_lost(struct maildrop *m, uint64_t n)
@@ -181,16 +184,7 @@ bool maildrop_is_lost(struct maildrop *m, uint64_t n)
 
 bool maildrop_is_damaged(struct maildrop *m, uint64_t n)
 {
-    struct message_row row;
-    for (size_t i = 0; i < m->damaged_count; i++) {
-        if (m->damaged[i].n != n)
-            continue;
-        struct index_txn *t = awake(m);
-        return t == NULL || row_get_message(t, m->account, n, &row) != 0 ||
-               (row.place.segment == m->damaged[i].place.segment &&
-                row.place.offset == m->damaged[i].place.offset);
-    }
-    return false;
+    return damage_has(m->damaged, m->damaged_count, n, awake(m));
 }
 
 void maildrop_healed(struct maildrop *m, uint64_t n)
@@ -242,7 +236,7 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
 {
     struct maildrop *m = j->maildrop;
     if (e->n != 0) {
-        buffer_put_bit(&m->spoken, e->n);
+        buffer_put_bit(&m->sets[SET_SPOKEN], e->n);
         j->line.shared |= j->meant != 0 && j->meant != e->n;
         j->meant = e->n;
     }
@@ -278,9 +272,9 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
 static int note_twice(void *arg, const struct uidl_entry *e)
 {
     struct judging *j = arg;
-    if (e->n != 0 && buffer_bit(&j->maildrop->spoken, e->n)) {
+    if (e->n != 0 && buffer_bit(&j->maildrop->sets[SET_SPOKEN], e->n)) {
         j->line.twice = true;
-        buffer_put_bit(&j->maildrop->ambiguous, e->n);
+        buffer_put_bit(&j->maildrop->sets[SET_AMBIGUOUS], e->n);
     }
     return 0;
 }
@@ -308,14 +302,14 @@ struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
     (void)row_each_uidl(j.txn, m->account, m->source, uidl, judge_entry, &j);
     if (j.line.verdict == MAILDROP_WANTED && j.gone != 0) {
         maildrop_claim(m, j.gone);
-        buffer_put_bit(&m->doubted, j.gone);
+        buffer_put_bit(&m->sets[SET_DOUBTED], j.gone);
     }
     return j.line;
 }
 
 bool maildrop_ambiguous(const struct maildrop *m, uint64_t n)
 {
-    return buffer_bit(&m->ambiguous, n);
+    return buffer_bit(&m->sets[SET_AMBIGUOUS], n);
 }
 
 /* Of what the last listing named: how much this one names, and how much is gone without our
@@ -359,7 +353,7 @@ uint8_t maildrop_flags(const struct maildrop *m)
 
 void maildrop_probe(struct maildrop *m, uint64_t n)
 {
-    buffer_put_bit(&m->probed, n);
+    buffer_put_bit(&m->sets[SET_PROBED], n);
 }
 
 void maildrop_suspect(struct maildrop *m)
@@ -382,7 +376,8 @@ static int settle_entry(void *arg, const struct uidl_entry *e)
     struct settling *s = arg;
     struct maildrop *m = s->maildrop;
     if (e->n == 0 || other_size(e->listed_size, s->listed_size) ||
-        (!buffer_bit(&m->doubted, e->n) && !buffer_bit(&m->probed, e->n)))
+        (!buffer_bit(&m->sets[SET_DOUBTED], e->n) &&
+         !buffer_bit(&m->sets[SET_PROBED], e->n)))
         return 0;
     if (s->doubted == 0)
         s->doubted = e->n;
@@ -402,15 +397,15 @@ uint64_t maildrop_settle(struct maildrop *m, struct span uidl, uint64_t listed_s
     (void)row_each_uidl(t, m->account, m->source, uidl, settle_entry, &s);
     if (s.found == 0) {
         if (s.doubted != 0) {
-            buffer_clear_bit(&m->doubted, s.doubted);
-            buffer_clear_bit(&m->probed, s.doubted);
-            buffer_clear_bit(&m->claimed, s.doubted);
+            buffer_clear_bit(&m->sets[SET_DOUBTED], s.doubted);
+            buffer_clear_bit(&m->sets[SET_PROBED], s.doubted);
+            buffer_clear_bit(&m->sets[SET_CLAIMED], s.doubted);
             m->flags |= SESSION_REUSED;
         }
         return 0;
     }
-    buffer_clear_bit(&m->doubted, s.found);
-    buffer_clear_bit(&m->probed, s.found);
+    buffer_clear_bit(&m->sets[SET_DOUBTED], s.found);
+    buffer_clear_bit(&m->sets[SET_PROBED], s.found);
     listed_again(m, s.found);
     return s.found;
 }
@@ -429,7 +424,7 @@ void maildrop_archived(struct maildrop *m, struct span uidl, uint64_t n)
     if (t != NULL)
         (void)row_each_uidl(t, m->account, m->source, uidl, note_reused, m);
     maildrop_claim(m, n);
-    buffer_put_bit(&m->fresh, n);
+    buffer_put_bit(&m->sets[SET_FRESH], n);
 }
 
 /* The conclusion */
@@ -469,14 +464,14 @@ static void name(struct maildrop *m, struct buffer *set, uint64_t highest,
                  struct session_meta *session)
 {
     if (m->suspect)
-        forget(set, &m->fresh);
-    buffer_clear(&m->named);
-    number_set_encode(&m->named, set);
-    if (m->named.failed || set->failed)
+        forget(set, &m->sets[SET_FRESH]);
+    buffer_clear(&m->sets[SET_NAMED]);
+    number_set_encode(&m->sets[SET_NAMED], set);
+    if (m->sets[SET_NAMED].failed || set->failed)
         return;
     session->flags |= SESSION_NAMES;
     session->highest = highest;
-    session->named = span_of(m->named.data, m->named.size);
+    session->named = span_of(m->sets[SET_NAMED].data, m->sets[SET_NAMED].size);
 }
 
 /* This listing is not believed: what the last one named, but up to `highest`, so that what
@@ -494,8 +489,9 @@ void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta
                        struct maildrop_news *out)
 {
     uint64_t there = 0, gone = 0;
-    *out = (struct maildrop_news){.returned = m->returned, .undone = m->undone};
-    m->returned = m->undone = (struct buffer){0};
+    *out = (struct maildrop_news){.returned = m->sets[SET_RETURNED],
+                                  .undone = m->sets[SET_UNDONE]};
+    m->sets[SET_RETURNED] = m->sets[SET_UNDONE] = (struct buffer){0};
     session->flags |= m->flags & SESSION_REUSED;
     if (!m->trusted) {
         if (m->suspect)
@@ -516,8 +512,8 @@ void maildrop_conclude(struct maildrop *m, uint64_t highest, struct session_meta
     }
     if (conclusive(m, gone))
         look_for_deleted(m, out);
-    forget(&m->claimed, &m->doubted);
-    name(m, &m->claimed, highest, session);
+    forget(&m->sets[SET_CLAIMED], &m->sets[SET_DOUBTED]);
+    name(m, &m->sets[SET_CLAIMED], highest, session);
 }
 
 void maildrop_news_free(struct maildrop_news *news)
