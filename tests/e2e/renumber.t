@@ -65,6 +65,11 @@ class World:
         self.cask.restore(f"mbox:{to}", "--account", "a")
         return hashes(read_mbox(to)) == hashes(messages) and self.cask.tool("verify").status == 0
 
+    def reasons(self):
+        """What `mailcask deletions` gives as reasons."""
+        found = self.cask.tool("deletions", "--config", self.cask.write_config(), "--json").out.splitlines()
+        return {json.loads(l)["why"] for l in found}
+
     def entries(self, kind):
         return [e for e in self.cask.json("ledger", "--account", "a") if e["type"] == kind]
 
@@ -177,12 +182,14 @@ def damage_heals(name, message):
     flip(w.cask, 0)
     is_(w.cask.tool("verify").status, 3, f"a damaged {name}: found")
     w.rule("archived")
+    ok("its archived copy is damaged" in w.reasons(), "and nothing is deleted on it, as told beforehand")
     result = w.cask.once()
     is_(result.status, 0, "a pass that may delete") or diag(str(result))
     ok(sum(e["healed"] for e in w.entries("session")) > 0, "fetches it again")
     is_(w.archived(), before, "it is healed under the same ID")
     w.once("archived")
     is_(w.left(), [], "and deleted, as it can be proved again")
+    ok("its archived copy is damaged" not in w.reasons(), "of which nobody says any more that it is damaged")
     is_(w.archived(), before, "it is still there")
 
 
