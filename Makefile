@@ -221,8 +221,9 @@ bench: deps-test ## the benchmarks, a table
 	$(Q)BUILD=$(BUILD) bench/run
 
 SOURCES := $(wildcard archive/*.[ch] workers/*.[ch] daemon/*.[ch] tools/*.[ch] tests/*/*.[ch] bench/*.[ch])
-lint: deps-lint deps-test ## format, both compilers with -Werror, clang-tidy, the rooms' includes
+lint: deps-lint deps-planted ## format, both compilers with -Werror, clang-tidy, the rooms' includes, stale patches
 	$(Q)tests/lint $(SOURCES)
+	$(Q)tests/planted/run --check
 	$(Q)$(MAKE) --no-print-directory test-programs bench-programs WERROR=1 CC=gcc BUILD=$(BUILD)/lint-gcc
 	$(Q)$(MAKE) --no-print-directory test-programs bench-programs WERROR=1 CC=clang BUILD=$(BUILD)/lint-clang
 
