@@ -38,7 +38,7 @@ void archive_note(struct archive *a, enum archive_note note, const char *format,
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    a->report(a->report_arg, note, text);
+    a->report(a->arg, note, text);
 }
 
 static int join(const char *path, const char *name, char out[PATH_MAX])
@@ -210,10 +210,10 @@ static int open_index(struct archive *a, const struct archive_options *options)
     return err != 0 ? err : index_open(a->path, a->cask.uuid, INDEX_CREATE, &a->index);
 }
 
-static int open_to_write(struct archive *a)
+static int open_to_write(struct archive *a, const struct archive_options *options)
 {
     /* An index that was opened is signed; signing again says the same. */
-    int err = archive_recover(a);
+    int err = archive_recover(a, options->progress);
     return err != 0 ? err : index_sign(a->index, a->path, a->cask.uuid);
 }
 
@@ -228,7 +228,7 @@ int archive_open(const char *path, const struct archive_options *options,
     a->ops = options->ops != NULL ? options->ops : &system_files;
     a->mode = options->mode;
     a->report = options->report;
-    a->report_arg = options->report_arg;
+    a->arg = options->arg;
     a->path = strdup(path);
     a->codec = codec_create();
     int err = a->path == NULL || a->codec == NULL ? -ENOMEM : 0;
@@ -244,7 +244,7 @@ int archive_open(const char *path, const struct archive_options *options,
     if (err == 0)
         err = open_index(a, options);
     if (err == 0 && a->mode == ARCHIVE_WRITE)
-        err = open_to_write(a);
+        err = open_to_write(a, options);
     if (err != 0) {
         if (a->store != NULL)
             a->store->failed = err;

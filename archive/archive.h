@@ -30,7 +30,11 @@ struct archive_options {
     bool rebuild_index; /* with ARCHIVE_WRITE: start from an empty index (`reindex`) */
     bool without_index; /* with ARCHIVE_READ: go on when there is no usable index */
     void (*report)(void *arg, enum archive_note note, const char *text); /* may be NULL */
-    void *report_arg;
+    /* With ARCHIVE_WRITE, now and then while the segments are looked through; may be NULL.
+     * A non-zero return gives up, with ERR_STOPPED: recovery begins anew at the next call.
+     */
+    int (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total);
+    void *arg; /* of both */
 };
 
 /* Make an empty archive: the folder (its parent must exist; an empty folder is taken),
@@ -40,7 +44,8 @@ int archive_create(const struct file_ops *ops, const char *path);
 
 /* 0; ERR_FORMAT (not an archive); ERR_VERSION; ERR_DAMAGED (CASK fails its checksum);
  * ERR_OWNER (see archive_owner()); ERR_LOCKED (see archive_lock_holder()); ERR_NO_INDEX
- * (reading, and the index is missing, a copy of another, or unusable); ERR_INDEX; -errno.
+ * (reading, and the index is missing, a copy of another, or unusable); ERR_INDEX;
+ * ERR_STOPPED (by `progress`); -errno.
  * ARCHIVE_WRITE recovers: after it every durable record is indexed and the next append
  * opens a new segment. Damage to acknowledged data is reported, not an error. */
 int archive_open(const char *path, const struct archive_options *options,

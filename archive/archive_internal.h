@@ -50,7 +50,7 @@ struct archive {
     struct codec *codec; /* of the opener's thread */
     struct store *store; /* with ARCHIVE_WRITE */
     void (*report)(void *arg, enum archive_note note, const char *text);
-    void *report_arg;
+    void *arg;
 };
 
 /* Format a sentence and give it to the archive's report. */
@@ -63,7 +63,8 @@ int64_t archive_now_us(void);
 int archive_lock(const char *archive, int *out_fd);
 
 /* recovery.c: bring index and segments together; a->index may be empty and unsigned. */
-int archive_recover(struct archive *a);
+int archive_recover(struct archive *a,
+                    int (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total));
 
 /* store.c: as store_append(), for a record that recovery carries over: keeps LSN and
  * checksums. */

@@ -37,6 +37,9 @@ struct recovery {
     struct unsealed *unsealed;
     size_t unsealed_count;
     struct buffer carried; /* LSNs copied by this run: u64 each */
+    int (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total); /* may be NULL */
+    uint64_t passed; /* bytes of the segments before this one */
+    uint64_t total;  /* of all; 0 without progress */
 };
 
 static void damage(struct recovery *r, uint64_t id, uint64_t offset, const char *what)
@@ -53,6 +56,15 @@ static int end_txn(struct recovery *r)
     r->txn = NULL;
     r->in_txn = 0;
     return index_commit(t);
+}
+
+/* Looked through up to here of the present segment: ERR_STOPPED when the caller wants an
+ * end. */
+static int tell(struct recovery *r, uint64_t offset)
+{
+    bool over =
+        r->progress != NULL && r->progress(r->a->arg, r->passed + offset, r->total) != 0;
+    return over ? ERR_STOPPED : 0;
 }
 
 /* Index the record in r->view. */
@@ -95,9 +107,11 @@ static int walk(struct recovery *r, struct segment_file *f, uint64_t offset, uin
         if (err == 0) {
             note_lsn(r);
             err = each(r, f, arg);
+            offset += record_size(&r->view.header);
+            if (err == 0)
+                err = tell(r, offset);
             if (err != 0)
                 return err;
-            offset += record_size(&r->view.header);
             continue;
         }
         if (err != ERR_DAMAGED && err != ERR_VERSION)
@@ -335,6 +349,7 @@ static int recover_segment(struct recovery *r, uint64_t id)
         err = 0;
     }
 out:
+    r->passed += f.size;
     segment_file_close(&f);
     return err;
 }
@@ -541,15 +556,18 @@ static int recover_all(struct recovery *r, const uint64_t *ids, size_t count)
     return err;
 }
 
-int archive_recover(struct archive *a)
+int archive_recover(struct archive *a,
+                    int (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total))
 {
     uint64_t *ids = NULL;
     size_t count = 0;
-    struct recovery r = {.a = a};
+    struct recovery r = {.a = a, .progress = progress};
     struct index_txn *t = NULL;
     int err = segment_list(a->path, &ids, &count);
     if (err != 0)
         return err;
+    if (progress != NULL)
+        r.total = segment_bytes(a->path, ids, count);
     err = index_begin_read(a->index, &t);
     if (err == 0) {
         err = row_get_number(t, INFO_LAST_LSN, &r.last_lsn);

@@ -100,6 +100,17 @@ int segment_list(const char *archive, uint64_t **out_ids, size_t *out_count)
     return 0;
 }
 
+uint64_t segment_bytes(const char *archive, const uint64_t *ids, size_t count)
+{
+    uint64_t bytes = 0;
+    char path[PATH_MAX];
+    struct stat st;
+    for (size_t i = 0; i < count; i++)
+        if (segment_path(archive, ids[i], path) == 0 && stat(path, &st) == 0)
+            bytes += (uint64_t)st.st_size;
+    return bytes;
+}
+
 void segment_header_encode(const struct segment_header *h, uint8_t out[SEGMENT_HEADER_SIZE])
 {
     memset(out, 0, SEGMENT_HEADER_SIZE);

@@ -41,6 +41,9 @@ int segment_path(const char *archive, uint64_t id, char *out);
 /* Ids of the segments in the folder, ascending, into fresh memory (free() it). */
 int segment_list(const char *archive, uint64_t **out_ids, size_t *out_count);
 
+/* Bytes of the files of these segments; those that are not there count nothing. */
+uint64_t segment_bytes(const char *archive, const uint64_t *ids, size_t count);
+
 void segment_header_encode(const struct segment_header *h,
                            uint8_t out[SEGMENT_HEADER_SIZE]);
 /* 0, ERR_DAMAGED, ERR_VERSION. */

@@ -28,3 +28,15 @@ void size_text(uint64_t size_bytes, char out[SIZE_TEXT_MAX])
                        (unsigned)(size_bytes / one + (size_bytes % one >= one / 2)),
                        units[unit]);
 }
+
+void duration_text(uint64_t seconds, char out[DURATION_TEXT_MAX])
+{
+    if (seconds >= 3600)
+        (void)snprintf(out, DURATION_TEXT_MAX, "%" PRIu64 " h %" PRIu64 " min",
+                       seconds / 3600, seconds / 60 % 60);
+    else if (seconds >= 60)
+        (void)snprintf(out, DURATION_TEXT_MAX, "%" PRIu64 " min %" PRIu64 " s",
+                       seconds / 60, seconds % 60);
+    else
+        (void)snprintf(out, DURATION_TEXT_MAX, "%" PRIu64 " s", seconds);
+}

@@ -18,6 +18,21 @@ bool verify_found_damage(const struct verify_summary *s)
 /* An account's highest number may be so far beyond the last message met. */
 #define MISSING_AT_END_MAX (1u << 20)
 
+/* Messages with attachments are read a second time: how many bytes that will be is
+ * reckoned from the part of the segments that was seen, until it is known. */
+void verify_progress(struct verifier *v)
+{
+    const struct verify_options *o = v->options;
+    uint64_t total = v->segment_bytes + v->deferred_bytes;
+    uint64_t seen = v->summary->bytes;
+    if (seen > 0 && seen < v->segment_bytes)
+        total = v->segment_bytes + (uint64_t)((double)v->deferred_bytes *
+                                              (double)v->segment_bytes / (double)seen);
+    if (o->progress != NULL && o->progress(o->arg, seen + v->again_bytes, total) != 0 &&
+        v->err == 0)
+        v->err = ERR_STOPPED;
+}
+
 struct checked_account *verify_account(struct verifier *v, uint32_t number)
 {
     if (number > ACCOUNT_NUMBER_MAX)
@@ -346,15 +361,6 @@ static int verify_all(struct verifier *v, const uint64_t *ids, size_t count)
     return err;
 }
 
-static void add_sizes(struct verifier *v, const uint64_t *ids, size_t count)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    for (size_t i = 0; i < count; i++)
-        if (segment_path(v->archive->path, ids[i], path) == 0 && stat(path, &st) == 0)
-            v->bytes_total += (uint64_t)st.st_size;
-}
-
 static void free_verifier(struct verifier *v)
 {
     struct open_stream s;
@@ -408,7 +414,7 @@ int archive_verify(struct archive *a, const struct verify_options *options,
     /* The list may be older than CASK beside a running service: what is newer is not ours
      * to miss. */
     if (err == 0) {
-        add_sizes(&v, ids, count);
+        v.segment_bytes = segment_bytes(a->path, ids, count);
         err = verify_all(&v, ids, count);
     }
     free(ids);

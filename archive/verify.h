@@ -30,8 +30,9 @@ struct finding {
 struct verify_options {
     bool quick; /* structure and checksums, nothing decompressed but metas */
     void (*report)(void *arg, const struct finding *f); /* each finding, once */
-    /* Now and then, for a progress line; may be NULL. */
-    void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total);
+    /* Now and then, for a progress line; may be NULL. The total is an estimate at first. A
+     * non-zero return ends the check, with ERR_STOPPED. */
+    int (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_total);
     void *arg;
 };
 
@@ -42,7 +43,8 @@ struct verify_summary {
 };
 
 /* Check an archive that was opened to read (without_index allowed) or to write. Findings
- * are not errors: 0 whenever the check ran to its end, else -errno. A full check notes the
+ * are not errors: 0 whenever the check ran to its end, else ERR_STOPPED, with what was
+ * found so far in *out, or -errno. A full check notes the
  * messages it found hurt in state/damaged, so that the service fetches them again if the
  * server still has them; where the folder cannot be written, it does not. */
 int archive_verify(struct archive *a, const struct verify_options *options,

@@ -64,6 +64,7 @@ struct deferred {
     uint32_t account;
     uint64_t n;
     uint32_t ordinal;
+    uint64_t size;        /* of the message */
     struct buffer chunks; /* of a stream: the places of its chunks, struct place each */
 };
 
@@ -93,15 +94,19 @@ struct verifier {
     struct hash_set ledger_records; /* their LSNs: a copy by repacking is no second entry */
     struct hash_set chunk_records;  /* stream and sequence */
     struct buffer superseded;       /* struct superseded each */
-    uint64_t bytes_total;
+    uint64_t segment_bytes;  /* to be read; summary->bytes: read */
+    uint64_t deferred_bytes; /* of the messages deferred; again_bytes: checked of these */
+    uint64_t again_bytes;
     uint64_t previous_id; /* the segment read last */
     bool previous_sealed;
     uint8_t previous_hash[SHA256_SIZE];
-    int err; /* out of memory: sticky */
+    int err; /* out of memory, or ERR_STOPPED by the caller: sticky */
 };
 
 /* The account's entry, made if need be; NULL when memory ran out (err is set). */
 struct checked_account *verify_account(struct verifier *v, uint32_t number);
+/* Tell the caller how far it is; err is set when he wants an end. */
+void verify_progress(struct verifier *v);
 void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n);
 void verify_structure(struct verifier *v, uint64_t segment, uint64_t offset,
                       const char *text);

@@ -43,8 +43,10 @@ void verify_defer(struct verifier *v, const struct place *place,
                                .account = v->view.header.account,
                                .n = m->n,
                                .ordinal = ordinal,
+                               .size = m->size,
                                .chunks = chunks == NULL ? (struct buffer){0} : *chunks};
     buffer_put(&v->deferred, &d, sizeof(d));
+    v->deferred_bytes += m->size;
     if (v->deferred.failed)
         v->err = -ENOMEM;
     else if (chunks != NULL)
@@ -207,6 +209,8 @@ int verify_attachments(struct verifier *v)
         struct deferred d;
         memcpy(&d, v->deferred.data + i, sizeof(d));
         check_deferred(v, cache, &d);
+        v->again_bytes += d.size;
+        verify_progress(v);
     }
     part_cache_destroy(cache);
     if (v->deferred_open)

@@ -17,11 +17,10 @@ struct segment_check {
     uint64_t bad;   /* damaged records met */
 };
 
-static void progress(struct verifier *v, uint64_t bytes)
+static void count_read(struct verifier *v, uint64_t bytes)
 {
     v->summary->bytes += bytes;
-    if (v->options->progress != NULL)
-        v->options->progress(v->options->arg, v->summary->bytes, v->bytes_total);
+    verify_progress(v);
 }
 
 /* Mark the numbers that the table of contents gives for the record at offset; returns
@@ -348,7 +347,7 @@ static int check_record(struct segment_check *c)
     if (err != 0)
         add_bad(c, v->view.offset, h->type, "damaged body");
     v->summary->records++;
-    progress(v, record_size(h));
+    count_read(v, record_size(h));
     if (!c->replaced && h->type == RECORD_PACK)
         account_for_pack(c);
     else if (!c->replaced)
@@ -384,7 +383,7 @@ static int check_records(struct segment_check *c)
         if (err != 0)
             return err == ERR_NOT_FOUND ? 0 : err;
     }
-    return 0;
+    return v->err;
 }
 
 /* SEAL's own record: the table of contents is needed before the records are read. */
@@ -520,7 +519,7 @@ int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *ro
         return err;
     if (f.header_damaged)
         verify_structure(v, id, 0, "damaged segment header; its records can still be read");
-    progress(v, SEGMENT_HEADER_SIZE);
+    count_read(v, SEGMENT_HEADER_SIZE);
     c.replaced = verify_is_replaced(v, id);
     err = seal_begin(&c.seal, &f.header);
     if (err == 0)

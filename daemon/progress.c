@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RATE_AFTER_MS 1000 /* before that a rate is noise */
+#define RATE_AFTER_MS 1000  /* before that a rate is noise */
+#define LEFT_AFTER_SHARE 20 /* what is left is guessed once one in so many is done */
 
 void tally_add(struct tally *t, struct account_tally *account,
                const struct pool_counts *counts)
@@ -82,6 +83,18 @@ static void add_some(struct pieces *p, uint64_t count, const char *what)
     add(p, ", %s %s", text, what);
 }
 
+/* By the accounts that are done: what the others hold, nobody knows yet. */
+static void add_left(struct pieces *p, uint64_t done, uint64_t all, uint64_t elapsed_ms)
+{
+    char text[DURATION_TEXT_MAX];
+    if (elapsed_ms < RATE_AFTER_MS || done == 0 || done >= all ||
+        done < all / LEFT_AFTER_SHARE)
+        return;
+    duration_text(
+        (uint64_t)((double)elapsed_ms * (double)(all - done) / (double)done / 1000), text);
+    add(p, ", about %s left", text);
+}
+
 void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
                     uint64_t bytes, uint64_t elapsed_ms)
 {
@@ -97,6 +110,7 @@ void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_
         size_text((uint64_t)((double)bytes * 1000.0 / (double)elapsed_ms), size);
         add(&p, ", %s/s", size);
     }
+    add_left(&p, t->complete + t->failed, t->accounts, elapsed_ms);
     add_some(&p, t->failed, "failed");
 }
 

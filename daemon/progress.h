@@ -38,7 +38,8 @@ void tally_add(struct tally *t, struct account_tally *account,
 /* The same of a session that deletes, which lists what others have listed. */
 void tally_add_deleted(struct tally *t, const struct pool_counts *counts);
 
-/* "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed". messages and bytes are
+/* "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, about 22 s left, 2 failed".
+ * messages and bytes are
  * those of the moment, sessions under way included. */
 void tally_progress(char out[PROGRESS_TEXT_SIZE], const struct tally *t, uint64_t messages,
                     uint64_t bytes, uint64_t elapsed_ms);

@@ -206,7 +206,7 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
     if (r->space.low && !rounds_room(r))
         return no_room(r, out_text);
     const struct archive_options options = {
-        .mode = ARCHIVE_WRITE, .report = report_note, .report_arg = r};
+        .mode = ARCHIVE_WRITE, .report = report_note, .arg = r};
     int err = archive_open(r->config->archive_path, &options, &r->archive);
     if (err != 0) {
         r->archive = NULL;

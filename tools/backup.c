@@ -14,17 +14,12 @@
 struct backing_up {
     const char *to;
     struct progress progress;
-    bool started;
 };
 
 static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
 {
     struct backing_up *b = arg;
-    if (!b->started)
-        progress_start(&b->progress, "backing up", bytes_total);
-    b->started = true;
-    progress_update(&b->progress, bytes_done);
-    return interrupt_wanted();
+    return progress_step(&b->progress, "backing up", bytes_done, bytes_total);
 }
 
 static void say_damage(void *arg, uint64_t segment, const char *text)

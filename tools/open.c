@@ -133,6 +133,9 @@ int say_open_failed(const struct options *o, const char *path, int err)
         say("the index of %s is missing or unusable: rebuild it with `mailcask reindex`",
             path);
         return EXIT_CANNOT;
+    case ERR_STOPPED:
+        say("interrupted before the index was complete; nothing is lost: run it again");
+        return EXIT_PART;
     case ERR_DAMAGED:
         say("%s/CASK is damaged: put back a copy of that file from a backup", path);
         return EXIT_DAMAGE;

@@ -1,7 +1,7 @@
 #include "tools/progress.h"
 
 #include "archive/size_text.h"
-#include "tools/output.h"
+#include "tools/interrupt.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,24 +28,12 @@ void progress_start(struct progress *p, const char *verb, uint64_t total_bytes)
     };
 }
 
-static void left_text(char *out, size_t size, uint64_t seconds)
-{
-    if (seconds >= 3600)
-        (void)snprintf(out, size, ", %" PRIu64 " h %" PRIu64 " min left", seconds / 3600,
-                       seconds / 60 % 60);
-    else if (seconds >= 60)
-        (void)snprintf(out, size, ", %" PRIu64 " min %" PRIu64 " s left", seconds / 60,
-                       seconds % 60);
-    else
-        (void)snprintf(out, size, ", %" PRIu64 " s left", seconds);
-}
-
 void progress_text(char out[PROGRESS_TEXT_MAX], uint64_t done_bytes, uint64_t total_bytes,
                    int64_t elapsed_ms)
 {
     char size[SIZE_TEXT_MAX];
     char rate[SIZE_TEXT_MAX + 8] = "";
-    char left[48] = "";
+    char left[DURATION_TEXT_MAX + 8] = "";
     double share = total_bytes > 0 ? (double)done_bytes / (double)total_bytes : 0;
     if (share > 1)
         share = 1;
@@ -54,9 +42,12 @@ void progress_text(char out[PROGRESS_TEXT_MAX], uint64_t done_bytes, uint64_t to
         char each[SIZE_TEXT_MAX];
         size_text((uint64_t)per_second, each);
         (void)snprintf(rate, sizeof(rate), ", %s/s", each);
-        if (share > 0 && per_second >= 1)
-            left_text(left, sizeof(left),
-                      (uint64_t)((double)total_bytes * (1 - share) / per_second + 0.5));
+        if (share > 0 && per_second >= 1) {
+            char duration[DURATION_TEXT_MAX];
+            duration_text((uint64_t)((double)total_bytes * (1 - share) / per_second + 0.5),
+                          duration);
+            (void)snprintf(left, sizeof(left), ", %s left", duration);
+        }
     }
     size_text(done_bytes, size);
     if (total_bytes > 0)
@@ -78,6 +69,16 @@ void progress_update(struct progress *p, uint64_t done_bytes)
     progress_text(text, done_bytes, p->total_bytes, now - p->began_ms);
     (void)fprintf(stderr, "\r%s: %s\033[K", p->verb, text);
     p->visible = true;
+}
+
+int progress_step(struct progress *p, const char *verb, uint64_t done_bytes,
+                  uint64_t total_bytes)
+{
+    if (p->verb == NULL)
+        progress_start(p, verb, total_bytes);
+    p->total_bytes = total_bytes;
+    progress_update(p, done_bytes);
+    return interrupt_wanted() ? 1 : 0;
 }
 
 void progress_hide(struct progress *p)

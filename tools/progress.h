@@ -19,6 +19,10 @@ struct progress {
 void progress_start(struct progress *p, const char *verb, uint64_t total_bytes);
 /* Draws at most five times a second. */
 void progress_update(struct progress *p, uint64_t done_bytes);
+/* Both in one, for a callback of archive/: starts at the first call with a zeroed p; the
+ * total may change. 1 once a signal that interrupt_hold() holds has come, else 0. */
+int progress_step(struct progress *p, const char *verb, uint64_t done_bytes,
+                  uint64_t total_bytes);
 /* Take the line away, before other lines are written and at the end. */
 void progress_hide(struct progress *p);
 

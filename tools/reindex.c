@@ -1,26 +1,43 @@
 #include "archive/error.h"
 #include "tools/command.h"
+#include "tools/interrupt.h"
 #include "tools/open.h"
+#include "tools/progress.h"
 #include "tools/say.h"
+
+struct reindexing {
+    struct progress progress;
+    bool damage;
+};
+
+static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
+{
+    struct reindexing *r = arg;
+    return progress_step(&r->progress, "reindexing", bytes_done, bytes_total);
+}
 
 static void report(void *arg, enum archive_note note, const char *text)
 {
-    bool *damage = arg;
+    struct reindexing *r = arg;
+    progress_hide(&r->progress);
     if (note == NOTE_DAMAGE)
-        *damage = true;
+        r->damage = true;
     say("%s%s", note == NOTE_DAMAGE ? "damage: " : "", text);
 }
 
 static int run_reindex(const struct options *o, struct output *out)
 {
-    bool damage = false;
+    struct reindexing r = {.damage = false};
     struct archive *a = NULL;
+    interrupt_hold();
     int status = open_archive(o,
                               &(struct archive_options){.mode = ARCHIVE_WRITE,
                                                         .rebuild_index = true,
                                                         .report = report,
-                                                        .report_arg = &damage},
+                                                        .progress = show_progress,
+                                                        .arg = &r},
                               &a);
+    progress_hide(&r.progress);
     if (status != EXIT_DONE)
         return status;
     struct archive_stats s;
@@ -33,7 +50,7 @@ static int run_reindex(const struct options *o, struct output *out)
         rc = closed;
     if (rc != 0)
         status = say_failed("reindex", rc);
-    return damage ? exit_worse(status, EXIT_DAMAGE) : status;
+    return r.damage ? exit_worse(status, EXIT_DAMAGE) : status;
 }
 
 const struct command command_reindex = {
@@ -43,7 +60,8 @@ const struct command command_reindex = {
     .about = "Throws the index away and makes it anew from the segments, which hold all "
              "that is in it.\n"
              "The service must be stopped. Interrupting it does no harm: run it again.",
-    .statuses = "0  done\n2  usage, or no archive there\n3  done, and damage was found in "
+    .statuses = "0  done\n1  interrupted\n2  usage, or no archive there\n3  done, and "
+                "damage was found in "
                 "the segments\n"
                 "4  could not run: locked, no space",
     .example = "mailcask reindex --archive /var/lib/mailcask",

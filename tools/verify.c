@@ -3,6 +3,7 @@
 
 #include "archive/error.h"
 #include "tools/command.h"
+#include "tools/interrupt.h"
 #include "tools/open.h"
 #include "tools/progress.h"
 #include "tools/say.h"
@@ -12,7 +13,6 @@
 struct verification {
     struct output *out;
     struct progress progress;
-    bool started;
 };
 
 static const char *kind_word(enum finding_kind kind)
@@ -59,13 +59,10 @@ static void print_finding(void *arg, const struct finding *f)
     output_print(v->out, "\n");
 }
 
-static void show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
+static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
 {
     struct verification *v = arg;
-    if (!v->started)
-        progress_start(&v->progress, "verifying", bytes_total);
-    v->started = true;
-    progress_update(&v->progress, bytes_done);
+    return progress_step(&v->progress, "verifying", bytes_done, bytes_total);
 }
 
 static void print_count(struct output *out, const char *name, uint64_t count)
@@ -116,6 +113,7 @@ static int run_verify(const struct options *o, struct output *out)
     struct verification v = {.out = out};
     bool quick = option_given(o, OPTION_QUICK);
     struct verify_summary summary;
+    interrupt_hold();
     int rc = archive_verify(
         a,
         &(struct verify_options){
@@ -123,6 +121,11 @@ static int run_verify(const struct options *o, struct output *out)
         &summary);
     progress_hide(&v.progress);
     (void)archive_close(a);
+    if (rc == ERR_STOPPED) {
+        say("interrupted: the rest is not checked, and of what was found so far not all is "
+            "told; run it again");
+        return EXIT_PART;
+    }
     if (rc != 0)
         return say_failed("the check could not be finished", rc);
     print_summary(out, &summary, quick);
@@ -140,7 +143,7 @@ const struct command command_verify = {
              "for each finding, and a summary. Works beside the service, and on a "
              "read-only copy.\n\n"
              "With --quick: structure and checksums, nothing is decompressed.",
-    .statuses = "0  all is well\n"
+    .statuses = "0  all is well\n1  interrupted\n"
                 "2  usage, or no archive there\n"
                 "3  damage was found, or the index differs from the segments\n"
                 "4  could not run",

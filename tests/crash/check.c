@@ -48,7 +48,7 @@ static void note(void *arg, enum archive_note kind, const char *text)
 static int open_archive(struct check *c, const char *folder, enum archive_mode mode,
                         struct archive **out)
 {
-    const struct archive_options options = {.mode = mode, .report = note, .report_arg = c};
+    const struct archive_options options = {.mode = mode, .report = note, .arg = c};
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/archive", folder);
     return archive_open(path, &options, out);

@@ -29,7 +29,7 @@ int fixture_try_open(struct fixture *f, enum archive_mode mode, bool rebuild,
                                             .ops = ops,
                                             .rebuild_index = rebuild,
                                             .report = note,
-                                            .report_arg = f};
+                                            .arg = f};
     f->notes[0] = '\0';
     f->damage_notes = 0;
     int err = archive_open(f->path, &options, &f->archive);

@@ -121,8 +121,12 @@ static void progress_has_a_rate_after_a_second(void **state)
     assert_string_equal(out, "10 of 50 accounts, 1,234 messages, 56.7 MB");
     t.failed = 2;
     tally_progress(out, &t, 1234, 56700000, 7000);
-    assert_string_equal(out,
-                        "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed");
+    assert_string_equal(out, "12 of 50 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, "
+                             "about 22 s left, 2 failed");
+    t.accounts = 1000; /* too few to tell */
+    tally_progress(out, &t, 1234, 56700000, 7000);
+    assert_string_equal(
+        out, "12 of 1,000 accounts, 1,234 messages, 56.7 MB, 8.1 MB/s, 2 failed");
 }
 
 int main(void)

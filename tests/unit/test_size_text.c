@@ -53,6 +53,27 @@ static void a_thousand_is_one_of_the_next_unit(void **state)
     size_is(999500000000000000, "1.0 EB");
 }
 
+static void durations_have_two_units_at_most(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t seconds;
+        const char *text;
+    } durations[] = {{0, "0 s"},
+                     {59, "59 s"},
+                     {65, "1 min 5 s"},
+                     {3599, "59 min 59 s"},
+                     {11520, "3 h 12 min"}};
+    for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++) {
+        char text[DURATION_TEXT_MAX];
+        duration_text(durations[i].seconds, text);
+        assert_string_equal(text, durations[i].text);
+    }
+    char longest[DURATION_TEXT_MAX];
+    duration_text(UINT64_MAX, longest);
+    assert_string_equal(longest, "5124095576030431 h 0 min");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -60,6 +81,7 @@ int main(void)
         cmocka_unit_test(units_are_powers_of_1000),
         cmocka_unit_test(sizes_are_rounded_to_nearest),
         cmocka_unit_test(a_thousand_is_one_of_the_next_unit),
+        cmocka_unit_test(durations_have_two_units_at_most),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
