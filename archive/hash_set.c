@@ -61,6 +61,16 @@ void *hash_set_put(struct hash_set *s, const uint8_t sha256[SHA256_SIZE])
     return slot + MARK_SIZE + SHA256_SIZE;
 }
 
+void *hash_set_next(const struct hash_set *s, size_t *at)
+{
+    while (*at < s->capacity) {
+        uint8_t *slot = s->slots + (*at)++ * slot_size(s);
+        if (slot[0] != 0)
+            return slot + MARK_SIZE + SHA256_SIZE;
+    }
+    return NULL;
+}
+
 void hash_set_free(struct hash_set *s)
 {
     free(s->slots);

@@ -22,6 +22,8 @@ struct hash_set {
 void *hash_set_get(const struct hash_set *s, const uint8_t sha256[SHA256_SIZE]);
 /* The same, made with a zeroed value if it is not there; NULL when memory runs out. */
 void *hash_set_put(struct hash_set *s, const uint8_t sha256[SHA256_SIZE]);
+/* The values one by one, in no order: *at is 0 at first. NULL: that was all. */
+void *hash_set_next(const struct hash_set *s, size_t *at);
 void hash_set_free(struct hash_set *s);
 
 #endif
