@@ -11,6 +11,7 @@ DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-de
               libxxhash-dev libmodpbase64-dev libgmime-3.0-dev libsystemd-dev
 DEPS_DEMO  :=
 DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd man-db zsh
+DEPS_BENCH := mpop fetchmail getmail6 borgbackup restic util-linux findutils
 DEPS_PLANT := patch
 DEPS_LINT  := clang clang-format clang-tidy
 DEPS_DEB   := debhelper dpkg-dev lintian
@@ -56,6 +57,7 @@ UNIT    := $(wildcard tests/unit/test_*.c)
 HELPERS := $(wildcard tests/helpers/*.c)
 PRELOAD := $(wildcard tests/preload/*.c)
 BENCHES := $(wildcard bench/*.c)
+LIGHT   := $(wildcard bench/light/*.c)
 CRASH   := $(wildcard tests/crash/*.c)
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 E2E     := $(wildcard tests/e2e/*.t)
@@ -70,14 +72,14 @@ CRASH_MAINS := $(filter tests/crash/crash_%.c,$(CRASH))
 CRASH_BINS := $(patsubst tests/crash/%.c,$(BUILD)/tests/%,$(CRASH_MAINS))
 PRELOADS  := $(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(PRELOAD))
 HELP_BINS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/%,$(HELPERS))
-BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCHES))
+BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCHES)) $(if $(LIGHT),$(BUILD)/bench/light_server)
 REPLAY_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZERS))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
 PROGRAMS  := $(BUILD)/mailcask $(BUILD)/mailcaskd
 TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 MAN       := $(BUILD)/man/mailcask.1
 
-.PHONY: bench-programs all deps deps-test deps-demo deps-lint deps-planted test demo bench check-asan \
+.PHONY: bench-programs all deps deps-test deps-bench deps-demo deps-lint deps-planted test demo bench bench-full check-asan \
         check-tsan fuzz crash planted lint fmt install man deb deb-test clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
@@ -153,7 +155,12 @@ $(PRELOADS): $(BUILD)/tests/%.so: tests/preload/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 $(OPT) $(WARN) -fPIC -shared -pthread $(CPPFLAGS) $(CFLAGS) -o $@ $< -ldl
 
-$(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
+$(BUILD)/bench/light_server: $(call obj,$(LIGHT))
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lssl -lcrypto
+
+$(filter-out %/light_server,$(BENCH_BINS)): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
@@ -162,6 +169,8 @@ deps: ## install what building needs (Debian packages, each named first)
 	@tests/install-deps $(DEPS_BUILD)
 deps-test:
 	@tests/install-deps $(DEPS_BUILD) $(DEPS_TEST)
+deps-bench:
+	@tests/install-deps $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_BENCH)
 deps-demo:
 	@tests/install-deps $(DEPS_BUILD) $(DEPS_DEMO)
 deps-planted: deps-test
@@ -216,11 +225,17 @@ planted: deps-planted deps-lint ## plant each bug of tests/planted, and see it c
 	$(Q)$(MAKE) --no-print-directory test-programs
 	$(Q)BUILD=$(BUILD) tests/planted/run
 
-bench: deps-test ## the benchmarks, a table
-	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(HELP_BINS) $(BENCH_BINS)
-	$(Q)BUILD=$(BUILD) bench/run
+# BENCH: workloads and options, as `bench/run --help` says; RESULTS: a file for the table, too.
+bench: deps-bench ## the benchmarks against their peers within ten minutes, a table
+	$(Q)$(MAKE) --no-print-directory programs $(HELP_BINS) bench-programs
+	$(Q)BUILD=$(BUILD) bench/run $(if $(RESULTS),--results $(RESULTS)) $(BENCH)
 
-SOURCES := $(wildcard archive/*.[ch] workers/*.[ch] daemon/*.[ch] tools/*.[ch] tests/*/*.[ch] bench/*.[ch])
+bench-full: RESULTS ?= bench/RESULTS.md
+bench-full: deps-bench ## all of them, with every peer, into bench/RESULTS.md: hours
+	$(Q)$(MAKE) --no-print-directory programs $(HELP_BINS) bench-programs
+	$(Q)BUILD=$(BUILD) bench/run --full --results $(RESULTS) $(BENCH)
+
+SOURCES := $(wildcard archive/*.[ch] workers/*.[ch] daemon/*.[ch] tools/*.[ch] tests/*/*.[ch] bench/*.[ch] bench/*/*.[ch])
 lint: deps-lint deps-planted ## format, both compilers with -Werror, clang-tidy, the rooms' includes, stale patches
 	$(Q)tests/lint $(SOURCES)
 	$(Q)tests/planted/run --check
