@@ -3,6 +3,7 @@
 #include "archive/archive_internal.h"
 #include "archive/error.h"
 #include "archive/index_rows.h"
+#include "archive/maildrop_rows.h"
 #include "archive/store.h"
 
 #include <dirent.h>
@@ -418,6 +419,20 @@ int archive_drop_garbage(struct archive *a)
         return err;
     drop_superseded_garbage(t);
     return index_commit(t);
+}
+
+int archive_unconfirmed(struct archive *a, const char *name, uint64_t *out)
+{
+    struct index_txn *t = NULL;
+    uint32_t account = 0;
+    *out = 0;
+    int err = a->index == NULL ? ERR_NO_INDEX : index_begin_read(a->index, &t);
+    if (err == 0 && name != NULL)
+        err = row_get_name(t, span_text(name), &account);
+    if (err == 0)
+        err = row_count_open_deletions(t, account, out);
+    index_abort(t);
+    return err == ERR_NOT_FOUND ? 0 : err;
 }
 
 static int add_account(void *arg, const struct account_info *info)

@@ -89,6 +89,10 @@ int archive_each_account(struct archive *a,
 /* 0 or ERR_NOT_FOUND. */
 int archive_find_account(struct archive *a, const char *name, struct account_info *out);
 
+/* Deletions that no two later listings have confirmed: of the account of this name (0 where
+ * there is none), or of all where it is NULL. 0; ERR_NO_INDEX; ERR_INDEX; -errno. */
+int archive_unconfirmed(struct archive *a, const char *name, uint64_t *out);
+
 /* One line of the ledger. */
 struct ledger_entry {
     uint8_t type; /* enum record_type: one that LEDGER_TYPES or LEDGER_ALL_TYPES names */

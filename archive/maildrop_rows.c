@@ -131,3 +131,22 @@ int row_next_open_deletion(struct index_txn *t, uint32_t account, uint32_t sourc
     *n = get_key64(key.data + 8);
     return 0;
 }
+
+int row_count_open_deletions(struct index_txn *t, uint32_t account, uint64_t *out)
+{
+    uint64_t all = 0, n = 0;
+    uint32_t source = 0;
+    uint8_t bytes[DELETION_KEY_SIZE];
+    int err = index_count(t, TABLE_UNCONFIRMED, &all);
+    *out = account == 0 ? all : 0;
+    while (err == 0 && *out < all) { /* nearly always there are none at all */
+        struct span value, key = deletion_key(bytes, account, source, n);
+        err = index_seek(t, TABLE_UNCONFIRMED, &key, &value);
+        if (err != 0 || key.size != DELETION_KEY_SIZE || get_key32(key.data) != account)
+            break;
+        source = get_key32(key.data + 4);
+        n = get_key64(key.data + 8) + 1;
+        ++*out;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}

@@ -57,5 +57,8 @@ void row_put_deletion(struct index_txn *t, uint32_t account, uint32_t source, ui
 /* The maildrop's first open deletion with an N >= *n. */
 int row_next_open_deletion(struct index_txn *t, uint32_t account, uint32_t source,
                            uint64_t *n);
+/* How many open deletions an account has in all its maildrops; account 0: all accounts. 0
+ * or ERR_INDEX. */
+int row_count_open_deletions(struct index_txn *t, uint32_t account, uint64_t *out);
 
 #endif

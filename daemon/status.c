@@ -52,6 +52,15 @@ static void put_work(struct buffer *out, const struct rounds *r)
     control_number(out, "memory_limit_bytes", r->config->max_memory_bytes);
 }
 
+/* account: NULL is all of the archive. It is not known while the archive is closed. */
+static void put_unconfirmed(struct buffer *out, const struct rounds *r, const char *account)
+{
+    uint64_t count = 0;
+    bool known =
+        r->archive != NULL && archive_unconfirmed(r->archive, account, &count) == 0;
+    control_number(out, "unconfirmed", known ? count : CONTROL_UNKNOWN);
+}
+
 void status_put_service(struct buffer *out, const struct status *s)
 {
     const struct rounds *r = s->rounds;
@@ -73,6 +82,7 @@ void status_put_service(struct buffer *out, const struct status *s)
     control_number(out, "stop_below_bytes", space.mark_bytes);
     control_number(out, "go_on_at_bytes", space.mark_bytes * SPACE_ROOM_AGAIN);
     put_work(out, r);
+    put_unconfirmed(out, r, NULL);
     control_number(out, "server_count", r->config->server_count);
     control_number(out, "account_count", r->config->account_count);
     control_time(out, "paused", pauses_since(r->pauses, PAUSE_ALL, 0));
@@ -170,6 +180,7 @@ static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
     control_number(out, "listed",
                    polls->listed == HEALTH_LISTED_UNKNOWN ? CONTROL_UNKNOWN
                                                           : polls->listed);
+    put_unconfirmed(out, r, account->name);
     put_problem(out, health_account(r->health, i));
     control_object_end(out);
 }

@@ -7,7 +7,8 @@
  * "stopping"; free_bytes on the archive's disk, stop_below_bytes and go_on_at_bytes, the
  * marks for fetching; sessions under way; since the start messages taken in,
  * received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
- * memory_limit_bytes; server_count, account_count; paused@, where everything is.
+ * memory_limit_bytes; unconfirmed deletions in the archive, of accounts that left, too;
+ * server_count, account_count; paused@, where everything is.
  *
  * server: server, host, port, sessions, max_connections; held_until@: none begins before;
  * paused@; error, a sentence, and error_since@.
@@ -18,6 +19,7 @@
  * "finished" with --once; paused@, and paused_by, what was paused: "account", its "server"
  * or "all", also while it still runs; failures in a row; last_complete@, the end of the
  * last poll that left nothing unarchived, and how many messages the server listed then;
+ * unconfirmed, deletions that later listings have not confirmed yet;
  * error, a sentence, and error_since@. */
 #ifndef MAILCASK_DAEMON_STATUS_H
 #define MAILCASK_DAEMON_STATUS_H

@@ -107,7 +107,9 @@ const struct command command_status = {
         "go_on_at_bytes, sessions,\n"
         "            messages, received_bytes, stored_bytes, commits (these four since the "
         "start),\n"
-        "            memory_bytes, memory_peak_bytes, memory_limit_bytes, server_count, "
+        "            memory_bytes, memory_peak_bytes, memory_limit_bytes, unconfirmed "
+        "(deletions in the\n"
+        "            archive that later listings have not confirmed yet), server_count, "
         "account_count,\n"
         "            paused (since when everything is)\n"
         "  servers   server, host, port, sessions, max_connections, held_until (no session "
@@ -122,8 +124,9 @@ const struct command command_status = {
         "            due, paused (since when), paused_by (\"account\", \"server\" or "
         "\"all\": what was paused),\n"
         "            failures (in a row), last_complete, listed (messages on the server "
-        "then), error,\n"
-        "            error_since; with --max-age overdue (true or false)",
+        "then), unconfirmed\n"
+        "            (deletions), error, error_since; with --max-age overdue (true or "
+        "false)",
     .statuses = "0  done\n1  with --max-age: an account is overdue\n2  usage, or no "
                 "archive there\n4  no service runs, or it does not answer",
     .example = "mailcask status --json --config /etc/mailcask/mailcask.conf\n"

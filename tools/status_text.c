@@ -65,6 +65,14 @@ static void put_label(struct output *out, const char *label)
     output_print(out, "%-*s ", LABEL_COLUMNS, label);
 }
 
+static void put_unconfirmed(struct output *out, const struct answer_object *o)
+{
+    uint64_t count = answer_number(o, "unconfirmed");
+    if (count > 0)
+        output_print(out, "%" PRIu64 " deletion%s not confirmed yet", count,
+                     count == 1 ? "" : "s");
+}
+
 /* "before TIME behind"; nothing where there is no time. */
 static void put_time(struct output *out, const char *before, int64_t time_s,
                      const char *behind)
@@ -131,6 +139,11 @@ static void put_work(struct output *out, const struct answer_object *o)
     output_print(out, " received, ");
     put_size(out, o, "stored_bytes");
     output_print(out, " stored in %" PRIu64 " commits\n", answer_number(o, "commits"));
+    if (answer_number(o, "unconfirmed") == 0)
+        return;
+    put_label(out, "unconfirmed");
+    put_unconfirmed(out, o);
+    output_print(out, ", see mailcask deletions\n");
 }
 
 static void put_service(struct output *out, const struct answer_object *o)
@@ -206,6 +219,9 @@ static void put_account(struct output *out, const struct answer_object *o)
     if (answer_time(o, "last_complete") == 0)
         output_print(out, ", no complete poll yet");
     put_time(out, ", last complete ", answer_time(o, "last_complete"), "");
+    if (answer_number(o, "unconfirmed") > 0)
+        output_print(out, ", ");
+    put_unconfirmed(out, o);
     put_error(out, o);
 }
 

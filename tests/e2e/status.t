@@ -221,6 +221,40 @@ def overdue(cask, last):
         is_((result.status, result.out), (2, b""), f"--max-age {wrong}: exit 2")
 
 
+def unconfirmed():
+    """Deletions count as unconfirmed until two later listings lack the messages."""
+    boxes = temp_folder()
+    for user, count in (("a", 3), ("b", 9), ("c", 5)):
+        write_files(boxes / user, [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(count)])
+    own = Pop3d(boxes, "--no-lock")
+    cask = Mailcask(deletes="on")
+    cask.add_server("s", own.port, own.ca, poll="1h")
+    cask.add_account("a", "s", delete="archived")
+    cask.add_account("b", "s")
+    cask.add_account("c", "s", delete="archived")
+    cask.init()
+    service = cask.start()
+    until(cask, lambda o: True, "the service")
+    for user in "ac":
+        cask.tool("poll", "--account", user)
+    now = until(cask, lambda o: o["service"]["unconfirmed"] == 8, "both deletions")
+    is_([a["unconfirmed"] for a in now["accounts"]], [3, 0, 5], "unconfirmed deletions of each account, and in total")
+    for _ in range(2):
+        last = status(cask)["accounts"][0]["last_complete"]
+        time.sleep(1.1)  # times have whole seconds
+        cask.tool("poll", "--account", "a")
+        now = until(cask, lambda o: o["accounts"][0]["last_complete"] > last, "a listing")
+    is_([a["unconfirmed"] for a in now["accounts"]], [0, 0, 5], "confirmed, they no longer count")
+    like(cask.tool("status").out, r"^unconfirmed 5 deletions not confirmed yet, see mailcask deletions$", "in words")
+    like(cask.tool("status", "--all").out, r"^  c  .*, 5 deletions not confirmed yet$", "of an account, too")
+    del cask.accounts["c"]
+    cask.write_config()
+    service.child.send_signal(signal.SIGHUP)
+    now = until(cask, lambda o: len(o["accounts"]) == 2, "the reload")
+    is_(now["service"]["unconfirmed"], 5, "those of an account that left stay in the total")
+    service.stop()
+
+
 def never_polled():
     cask = Mailcask()
     cask.add_server("s", server.port, server.ca)
@@ -353,6 +387,7 @@ no_service()
 what_is_wrong()
 polled_on_request()
 paused()
+unconfirmed()
 never_polled()
 long_path()
 a_single_pass()
