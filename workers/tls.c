@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "workers/tls_bio.h"
+#include "workers/tls_sessions.h"
 #include "workers/tls_verify.h"
 
 #include <assert.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Plaintext of one record sent. Commands are short, and OpenSSL keeps a buffer of this
  * size. */
@@ -24,6 +26,10 @@
 /* A server's whole certificate message; 144 public CAs would fit, no chain comes near. */
 #define CHAIN_SIZE_MAX (64L * 1024)
 
+/* Sessions kept of those that one connection gives out: OpenSSL's servers send two behind a
+ * full handshake. */
+#define SESSIONS_KEPT_MAX 2u
+
 /* Level 2 is 112 bits: RSA from 2048, no SHA-1 in signatures. */
 #define SECURITY_LEVEL 2
 #define SECURITY_LEVEL_OLD 0
@@ -36,6 +42,8 @@ struct tls_context {
     SSL_CTX *ctx;
     BIO_METHOD *wire_method;
     struct tls_trust trust;
+    struct tls_sessions *sessions; /* NULL: none */
+    uint64_t number;               /* there */
 };
 
 struct tls {
@@ -47,6 +55,14 @@ struct tls {
     bool established;
     bool close_sent;
     bool too_old; /* what failure is about */
+
+    const struct tls_context *context;
+    bool resumes; /* tls_resume() was called: port is known */
+    bool offered; /* a session, trusted as it says */
+    uint16_t port;
+    int64_t began_s;
+    unsigned kept;
+    struct tls_sessions_trust trusted;
 };
 
 /* Q56: what servers that stopped with TLS 1.0 or 1.1 can do. */
@@ -76,6 +92,7 @@ static bool configure(SSL_CTX *ctx, enum tls_oldest oldest)
 {
     SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT |
                                    SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION |
+                                   SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET |
                                    SSL_OP_NO_TLSv1_2 | SSL_OP_NO_TLSv1_3);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -130,10 +147,86 @@ int tls_context_create(const struct tls_policy *policy, struct tls_context **out
     return 0;
 }
 
+/* Sessions */
+
+static struct tls_sessions_place place_of(const struct tls *tls)
+{
+    return (struct tls_sessions_place){
+        .context = tls->context->number, .host = tls->peer.host, .port = tls->port};
+}
+
+/* A session is not to outlive the certificates that vouched for it. */
+static struct tls_sessions_trust trust_of_full_handshake(const struct tls *tls)
+{
+    int64_t valid_until_s = tls_peer_valid_until(tls->ssl);
+    struct tls_sessions_trust trust = {.from_s = tls->began_s,
+                                       .until_s = tls->began_s + TLS_SESSION_AGE_S};
+    if (trust.until_s > valid_until_s)
+        trust.until_s = valid_until_s;
+    return trust;
+}
+
+/* OpenSSL calls it for what may be resumed: within the handshake up to TLS 1.2, for each
+ * ticket later in TLS 1.3. 1: the reference is ours now. */
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    const struct tls_peer *peer = SSL_get_app_data(ssl);
+    struct tls *tls = peer->tls;
+    if (!tls->resumes || tls->kept == SESSIONS_KEPT_MAX)
+        return 0;
+    if (tls->kept++ == 0 && SSL_session_reused(ssl) == 0)
+        tls->trusted = trust_of_full_handshake(tls);
+    const struct tls_sessions_place place = place_of(tls);
+    tls_sessions_put(tls->context->sessions, &place, session, SSL_get_peer_cert_chain(ssl),
+                     &tls->trusted);
+    return 1;
+}
+
+void tls_context_use_sessions(struct tls_context *context, struct tls_sessions *sessions)
+{
+    context->sessions = sessions;
+    context->number = tls_sessions_context(sessions);
+    SSL_CTX_set_session_cache_mode(context->ctx,
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context->ctx, on_new_session);
+}
+
+void tls_resume(struct tls *tls, uint16_t port)
+{
+    struct tls_sessions *sessions = tls->context->sessions;
+    if (sessions == NULL)
+        return;
+    tls->resumes = true;
+    tls->port = port;
+    tls->began_s = (int64_t)time(NULL);
+    const struct tls_sessions_place place = place_of(tls);
+    SSL_SESSION *session = tls_sessions_take(sessions, &place, tls->began_s, &tls->trusted);
+    tls->offered = session != NULL && SSL_set_session(tls->ssl, session) == 1;
+    SSL_SESSION_free(session);
+    ERR_clear_error();
+}
+
+bool tls_resumed(const struct tls *tls)
+{
+    return tls->established && SSL_session_reused(tls->ssl) == 1;
+}
+
+bool tls_blame_session(struct tls *tls)
+{
+    if (!tls->offered || tls->established || tls->failure == -ENOMEM || tls->too_old ||
+        tls->peer.complaint != NULL)
+        return false;
+    const struct tls_sessions_place place = place_of(tls);
+    tls_sessions_refused(tls->context->sessions, &place, (int64_t)time(NULL));
+    return true;
+}
+
 void tls_context_destroy(struct tls_context *context)
 {
     if (context == NULL)
         return;
+    if (context->sessions != NULL)
+        tls_sessions_forget(context->sessions, context->number);
     SSL_CTX_free(context->ctx);
     BIO_meth_free(context->wire_method);
     tls_trust_clear(&context->trust);
@@ -146,6 +239,8 @@ int tls_create(struct tls_context *context, const char *host, struct tls **out_t
     if (tls == NULL)
         return -ENOMEM;
     int err = -ENOMEM;
+    tls->context = context;
+    tls->peer.tls = tls;
     tls->ssl = SSL_new(context->ctx);
     BIO *bio = tls_wire_bio(context->wire_method, &tls->wire);
     if (tls->ssl == NULL || bio == NULL)
@@ -402,8 +497,8 @@ enum tls_fault tls_fault(const struct tls *tls)
 
 void tls_describe(const struct tls *tls, char *out_text, size_t size)
 {
-    snprintf(out_text, size, "%s %s", SSL_get_version(tls->ssl),
-             SSL_get_cipher_name(tls->ssl));
+    snprintf(out_text, size, "%s %s%s", SSL_get_version(tls->ssl),
+             SSL_get_cipher_name(tls->ssl), tls_resumed(tls) ? " (resumed)" : "");
 }
 
 void tls_describe_certificate(const struct tls *tls, char out_text[TLS_TEXT_SIZE])

@@ -11,6 +11,7 @@
 #ifndef MAILCASK_WORKERS_TLS_H
 #define MAILCASK_WORKERS_TLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,12 @@ struct tls_context;
 int tls_context_create(const struct tls_policy *policy, struct tls_context **out_context,
                        char out_text[TLS_TEXT_SIZE]);
 
+struct tls_sessions;
+
+/* Before its first connection: those that call tls_resume() find sessions here, and leave
+ * theirs. sessions outlives the context and belongs to its thread. */
+void tls_context_use_sessions(struct tls_context *context, struct tls_sessions *sessions);
+
 /* Only after its last connection. NULL is allowed. */
 void tls_context_destroy(struct tls_context *context);
 
@@ -62,6 +69,20 @@ struct tls;
  * name only if there are none (RFC 7817), and a wildcard stands for a whole label only.
  * Returns 0; -EINVAL (host is empty or over 253 bytes); -ENOMEM; ERR_CRYPTO. */
 int tls_create(struct tls_context *context, const char *host, struct tls **out_tls);
+
+/* Before the handshake: offer to resume an earlier session with this host and port, if
+ * there is one that may be trusted still (workers/tls_sessions.h), and keep what the server
+ * gives out for the next. Whether the server takes the offer is its own: else the handshake
+ * is a full one, and verifies. Does nothing where the context uses no sessions. */
+void tls_resume(struct tls *tls, uint16_t port);
+
+/* The handshake resumed a session: no certificate was shown this time. */
+bool tls_resumed(const struct tls *tls);
+
+/* The handshake has failed, or is given up: true if the session that was offered may be why
+ * (a certificate or version refused, it is not). Then the server is offered none for a
+ * while: try again on another connection. */
+bool tls_blame_session(struct tls *tls);
 
 /* Not before a send of what tls_output() returned has completed. Says nothing to the
  * server: see tls_close_notify(). NULL is allowed. */
@@ -133,8 +154,8 @@ enum tls_fault {
 };
 enum tls_fault tls_fault(const struct tls *tls);
 
-/* Protocol and cipher, as "TLSv1.3 TLS_AES_256_GCM_SHA384"; only after the handshake. Cut
- * to size bytes with the NUL. */
+/* Protocol and cipher, as "TLSv1.3 TLS_AES_256_GCM_SHA384", with " (resumed)" behind if it
+ * was; only after the handshake. Cut to size bytes with the NUL. */
 void tls_describe(const struct tls *tls, char *out_text, size_t size);
 
 /* The server's certificate, as "for mail.example, issued by "CA", valid until 2026-12-31

@@ -416,6 +416,25 @@ void tls_peer_clear(struct tls_peer *peer)
     *peer = (struct tls_peer){.host = NULL};
 }
 
+int64_t tls_peer_valid_until(const SSL *ssl)
+{
+    const struct tls_peer *peer = SSL_get_app_data(ssl);
+    const STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+    int64_t until_s = INT64_MAX;
+    if (peer->trust->pinned)
+        return until_s;
+    if (sk_X509_num(chain) <= 0)
+        return 0; /* nothing vouches for it */
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        struct tm tm;
+        const ASN1_TIME *end = X509_get0_notAfter(sk_X509_value(chain, i));
+        int64_t end_s = ASN1_TIME_to_tm(end, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+        if (end_s < until_s)
+            until_s = end_s;
+    }
+    return until_s;
+}
+
 void tls_peer_describe(const SSL *ssl, char out_text[TLS_TEXT_SIZE])
 {
     const X509 *leaf = SSL_get0_peer_certificate(ssl);

@@ -18,6 +18,7 @@ struct tls_trust {
 
 /* One connection's server. */
 struct tls_peer {
+    struct tls *tls; /* whose it is */
     const struct tls_trust *trust;
     char *host;
     bool host_is_address;
@@ -31,10 +32,14 @@ int tls_trust_init(struct tls_trust *trust, const struct tls_policy *policy, SSL
                    char out_text[TLS_TEXT_SIZE]);
 void tls_trust_clear(struct tls_trust *trust);
 
-/* peer starts as all zeroes and must outlive ssl. Errors as tls_create(). */
+/* peer starts as all zeroes but for tls, and must outlive ssl. Errors as tls_create(). */
 int tls_peer_init(struct tls_peer *peer, const struct tls_trust *trust, const char *host,
                   SSL *ssl);
 void tls_peer_clear(struct tls_peer *peer);
+
+/* After a full handshake: the end of the time, in seconds since the epoch, in which the
+ * certificates verified just now are valid. INT64_MAX where dates are not looked at. */
+int64_t tls_peer_valid_until(const SSL *ssl);
 
 /* See tls_describe_certificate(). */
 void tls_peer_describe(const SSL *ssl, char out_text[TLS_TEXT_SIZE]);
