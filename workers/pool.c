@@ -1,5 +1,6 @@
 #include "workers/pool.h"
 
+#include "archive/digest.h"
 #include "archive/error.h"
 #include "workers/session.h"
 #include "workers/worker.h"
@@ -9,10 +10,19 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* All workers' receive buffers together take at most this part of max_memory, on top. */
 #define RECEIVE_SHARE 8u
 #define RECEIVE_BUFFERS_MIN 16u
+
+/* All workers' TLS sessions likewise, and one worker's at most TLS_SESSIONS_BYTES_MAX. */
+#define TLS_SESSIONS_SHARE 32u
+#define TLS_SESSIONS_BYTES_MAX ((uint64_t)8 * 1024 * 1024)
+
+/* A mailbox that is expected to be quiet goes to the worker that has its server's TLS
+ * sessions as long as that has at most so many sessions more than the least busy one. */
+#define PREFERENCE_SLACK 8u
 
 /* The mutex guards stopping and stopped. */
 struct pool {
@@ -42,6 +52,12 @@ static unsigned receive_buffers(uint64_t max_memory, unsigned workers)
     return buffers;
 }
 
+static size_t tls_sessions_share(uint64_t max_memory, unsigned workers)
+{
+    uint64_t share = max_memory / TLS_SESSIONS_SHARE / workers;
+    return (size_t)(share < TLS_SESSIONS_BYTES_MAX ? share : TLS_SESSIONS_BYTES_MAX);
+}
+
 static int start_shared(struct pool *pool, const struct pool_config *config)
 {
     struct worker_shared *shared = &pool->shared;
@@ -69,6 +85,7 @@ static int start_workers(struct pool *pool, const struct pool_config *config)
         .max_sockets = pool->sessions_max,
         .receive_buffers = receive_buffers(config->max_memory, wanted),
     };
+    pool->shared.tls_sessions_bytes = tls_sessions_share(config->max_memory, wanted);
     pool->workers = calloc(wanted, sizeof(struct worker *));
     if (pool->workers == NULL)
         return -ENOMEM;
@@ -107,13 +124,25 @@ static unsigned sessions_of(const struct worker *w)
     return atomic_load(&w->sessions);
 }
 
-static struct worker *least_busy(const struct pool *pool)
+/* The same for all accounts of a server, without a word between the workers. */
+static struct worker *preferred(const struct pool *pool, const struct pool_job *job)
 {
-    struct worker *least = pool->workers[0];
-    for (unsigned i = 1; i < pool->count; i++)
+    return pool->workers[checksum64(job->host, strlen(job->host), job->port) % pool->count];
+}
+
+/* NULL: all are full. Work, which is what a mailbox has that is not known to be quiet, goes
+ * where there is least of it; among equals, and for a quiet one, the preferred worker. */
+static struct worker *choose(const struct pool *pool, const struct pool_job *job)
+{
+    struct worker *best = preferred(pool, job), *least = best;
+    for (unsigned i = 0; i < pool->count; i++)
         if (sessions_of(pool->workers[i]) < sessions_of(least))
             least = pool->workers[i];
-    return sessions_of(least) < pool->sessions_max ? least : NULL;
+    unsigned limit = sessions_of(least) + PREFERENCE_SLACK;
+    bool quiet = job->kind == POOL_FETCH && job->marks.run.begun;
+    if (!quiet || sessions_of(best) > limit || sessions_of(best) >= pool->sessions_max)
+        best = least;
+    return sessions_of(best) < pool->sessions_max ? best : NULL;
 }
 
 int pool_submit(struct pool *pool, const struct pool_job *job)
@@ -124,7 +153,7 @@ int pool_submit(struct pool *pool, const struct pool_job *job)
         return err;
     /* Posted under the mutex, so that it comes before the worker is told to stop. */
     pthread_mutex_lock(&pool->mutex);
-    struct worker *w = least_busy(pool);
+    struct worker *w = choose(pool, job);
     if (pool->stopping)
         err = ERR_STOPPED;
     else if (w == NULL)

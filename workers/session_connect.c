@@ -203,6 +203,22 @@ void session_connect_next(struct session *s)
     cannot_connect(s);
 }
 
+void session_connect_again(struct session *s)
+{
+    s->next_address--;
+    s->step = SESSION_CONNECTS;
+    s->step_deadline_ms = UINT64_MAX;
+    s->hungry = false;
+    s->ended = false;
+    loop_close(s->socket);
+}
+
+void session_forget_addresses(struct session *s)
+{
+    free(s->answer);
+    s->answer = NULL;
+}
+
 void session_connected(struct session *s, int err)
 {
     if (err != 0) { /* a fresh socket for the next address, once this one is closed */
@@ -211,12 +227,11 @@ void session_connected(struct session *s, int err)
         return;
     }
     name_addresses(s);
-    free(s->answer);
-    s->answer = NULL;
     if (s->implicit_tls) {
         session_tls_start(s);
         return;
     }
+    session_forget_addresses(s);
     s->step = SESSION_PLAIN;
     s->hungry = true;
     pop3_connected(s->pop3, session_now(s));

@@ -159,11 +159,17 @@ void session_connect_next(struct session *s);
 /* At the end: where the next session begins. */
 void session_judge_address(struct session *s);
 void session_connected(struct session *s, int err);
+/* In a handshake: close this connection and open another to the same address. */
+void session_connect_again(struct session *s);
+/* There will be no other connection. */
+void session_forget_addresses(struct session *s);
 
 /* session_io.c */
 extern const struct loop_handlers session_handlers;
 void session_turn(struct session *s);
 void session_tls_start(struct session *s);
+/* Once its socket is closed. */
+void session_tls_drop(struct session *s);
 /* Sends TLS's goodbye, if one is due. */
 void session_say_goodbye(struct session *s);
 void session_timer_fired(void *arg);

@@ -13,6 +13,24 @@ static void tls_failed(struct session *s)
     session_end(s);
 }
 
+/* A server may break the handshake off because it does not like the session it was offered:
+ * then it is tried once more, without. False: that is not it. */
+static bool try_without_session(struct session *s)
+{
+    if (!tls_blame_session(s->tls))
+        return false;
+    if (s->implicit_tls) {
+        session_connect_again(s);
+        return true;
+    }
+    session_settle(s, SCOPE_SERVER, RETRY_NOW,
+                   "%s:%u broke off the TLS handshake when an earlier session was to be "
+                   "resumed; a full handshake follows.",
+                   s->host, s->port);
+    session_end(s);
+    return true;
+}
+
 static const char *bare_host(const struct session *s, char bare[NAME_SIZE_MAX + 1])
 {
     size_t size = strlen(s->host);
@@ -43,13 +61,25 @@ void session_tls_start(struct session *s)
         session_end(s);
         return;
     }
+    tls_resume(s->tls, s->port);
     s->step = SESSION_HANDSHAKE;
     s->step_deadline_ms = session_now(s) + SESSION_HANDSHAKE_MS;
+}
+
+void session_tls_drop(struct session *s)
+{
+    tls_destroy(s->tls);
+    s->tls = NULL;
+    s->sending_tls = 0;
+    if (s->context != NULL)
+        worker_context_give_back(s->worker, s->context);
+    s->context = NULL;
 }
 
 static void established(struct session *s)
 {
     s->step = SESSION_TALK;
+    session_forget_addresses(s);
     tls_describe(s->tls, s->tls_text, sizeof(s->tls_text));
     if (s->implicit_tls)
         pop3_connected(s->pop3, session_now(s));
@@ -67,7 +97,7 @@ static void handshake(struct session *s)
         established(s);
     else if (step == TLS_WANT)
         s->hungry = true;
-    else if (step < 0)
+    else if (step < 0 && !try_without_session(s))
         tls_failed(s);
 }
 
@@ -204,6 +234,10 @@ static void arm(struct session *s)
 static void move_bytes(struct session *s)
 {
     pull(s);
+    if (s->step == SESSION_CONNECTS) { /* again: this socket is being closed */
+        s->lent = false;
+        return;
+    }
     push(s);
     send_some(s);
     if (s->lent && s->tls != NULL && tls_keep_input(s->tls) != 0) {
@@ -328,7 +362,7 @@ static void on_sent(void *arg, int err)
     if (s->sending_tls > 0)
         tls_output_consume(s->tls, s->sending_tls);
     s->sending_tls = 0;
-    if (err != 0 && s->step == SESSION_HANDSHAKE) {
+    if (err != 0 && s->step == SESSION_HANDSHAKE && !try_without_session(s)) {
         session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
                        "%s:%u closed the connection during the TLS handshake (%s).",
                        s->host, s->port, error_text(err));
@@ -336,7 +370,7 @@ static void on_sent(void *arg, int err)
     } else if (err != 0 && session_talks(s)) {
         stream_over(s, false);
     }
-    if (err != 0)
+    if (err != 0 && s->step != SESSION_CONNECTS)
         session_close(s);
     session_turn(s);
 }
@@ -347,10 +381,12 @@ static void on_closed(void *arg)
     s->socket = NULL;
     s->sending = false;
     s->receiving = false;
-    if (s->step == SESSION_CONNECTS)
+    if (s->step == SESSION_CONNECTS) {
+        session_tls_drop(s);
         session_connect_next(s);
-    else
+    } else {
         s->step = SESSION_OVER;
+    }
     session_turn(s);
 }
 
@@ -369,7 +405,7 @@ void session_timer_fired(void *arg)
         s->connect_err = -ETIMEDOUT;
         s->step_deadline_ms = UINT64_MAX;
         loop_close(s->socket);
-    } else if (s->step == SESSION_HANDSHAKE) {
+    } else if (s->step == SESSION_HANDSHAKE && !try_without_session(s)) {
         session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
                        "%s:%u did not finish the TLS handshake within %u s; is it a TLS "
                        "port?",

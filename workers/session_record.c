@@ -196,9 +196,7 @@ static void let_go(struct session *s)
     budget_drop(w->shared->budget, &s->base);
     intake_close(s->intake);
     s->intake = NULL;
-    tls_destroy(s->tls);
-    if (s->context != NULL)
-        worker_context_give_back(w, s->context);
+    session_tls_drop(s);
     if (w->loop != NULL)
         timers_cancel(loop_timers(w->loop), &s->timer);
     TAILQ_REMOVE(&w->list, s, link);

@@ -121,6 +121,7 @@ static int context_create(struct worker *w, const struct tls_policy *policy,
         free(c);
         return err;
     }
+    tls_context_use_sessions(c->tls, w->tls_sessions);
     TAILQ_INSERT_TAIL(&w->contexts, c, link);
     w->context_count++;
     *out_context = c;
@@ -168,7 +169,10 @@ void worker_context_give_back(struct worker *w, struct worker_context *context)
 static int open_tools(struct worker *w)
 {
     w->codec = codec_create();
-    int err = w->codec == NULL ? -ENOMEM : lookup_create(w->shared->archive, &w->lookup);
+    w->tls_sessions = tls_sessions_create(w->shared->tls_sessions_bytes);
+    int err = w->codec == NULL || w->tls_sessions == NULL
+                  ? -ENOMEM
+                  : lookup_create(w->shared->archive, &w->lookup);
     if (err == 0)
         err = loop_create(&w->loop_config, &w->loop);
     if (err != 0)
@@ -195,6 +199,7 @@ static void close_tools(struct worker *w)
     close_loop(w);
     while (!TAILQ_EMPTY(&w->contexts))
         context_destroy(w, TAILQ_FIRST(&w->contexts));
+    tls_sessions_destroy(w->tls_sessions);
     lookup_destroy(w->lookup);
     codec_destroy(w->codec);
 }

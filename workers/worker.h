@@ -11,6 +11,7 @@
 #include "workers/prover.h"
 #include "workers/resolver.h"
 #include "workers/tls.h"
+#include "workers/tls_sessions.h"
 #include "workers/writer.h"
 
 #include <pthread.h>
@@ -39,7 +40,8 @@ struct worker_shared {
     struct writer *writer;
     struct resolver *resolver;
     struct prover *prover;
-    bool store_once_off; /* see struct intake_config */
+    bool store_once_off;       /* see struct intake_config */
+    size_t tls_sessions_bytes; /* of each worker's cache of TLS sessions */
     void (*done)(void *arg, const struct pool_result *result);
     void *done_arg;
     _Atomic uint64_t messages;
@@ -70,6 +72,7 @@ struct worker {
     bool stopping;
     int loop_error;
 
+    struct tls_sessions *tls_sessions; /* of all contexts */
     TAILQ_HEAD(, worker_context) contexts;
     unsigned context_count;
 

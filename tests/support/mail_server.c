@@ -27,7 +27,7 @@ struct mail_server {
     int fd;
     uint16_t port;
     pthread_t thread;
-    atomic_uint sessions, retrs, quits, deletes, held, open;
+    atomic_uint sessions, handshakes, resumed, retrs, quits, deletes, held, open;
 };
 
 struct connection {
@@ -175,8 +175,13 @@ static void start_tls(struct connection *c)
     flush(c);
     c->ssl = SSL_new(c->server->tls);
     must(c->ssl != NULL && SSL_set_fd(c->ssl, c->fd) == 1, "SSL_new");
-    if (SSL_accept(c->ssl) != 1)
+    if (SSL_accept(c->ssl) != 1) {
         c->over = true;
+        return;
+    }
+    atomic_fetch_add(&c->server->handshakes, 1);
+    if (SSL_session_reused(c->ssl) == 1)
+        atomic_fetch_add(&c->server->resumed, 1);
 }
 
 static void list(struct connection *c, bool uidl)
@@ -303,18 +308,39 @@ static void *listen_on(void *arg)
     return NULL;
 }
 
+/* To this server every ticket that is shown to it is an error. */
+static int abort_on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv,
+                           EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypts)
+{
+    (void)ssl, (void)name, (void)iv, (void)cipher, (void)mac;
+    return encrypts ? 0 : -1;
+}
+
+static SSL_CTX *make_tls(const struct mail_server_options *options)
+{
+    int version = options->tls_version != 0 ? options->tls_version : TLS1_3_VERSION;
+    SSL_CTX *tls = tls_server_context(options->certificate, version);
+    if (options->abort_resumption) {
+        must(SSL_CTX_set_num_tickets(tls, 0) == 1, "SSL_CTX_set_num_tickets");
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(tls, abort_on_ticket);
+    }
+    return tls;
+}
+
 struct mail_server *mail_server_start(const struct mail_server_options *options)
 {
     struct mail_server *server = calloc(1, sizeof(*server));
     struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(options->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     must(server != NULL, "calloc");
     signal(SIGPIPE, SIG_IGN); /* SSL_write() knows no MSG_NOSIGNAL */
     server->options = *options;
-    server->tls = tls_server_context(options->certificate, TLS1_3_VERSION);
+    server->tls = make_tls(options);
     server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(server->fd >= 0, "socket");
+    setsockopt(server->fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     must(bind(server->fd, (const void *)&address, sizeof(address)) == 0, "bind");
     must(listen(server->fd, 512) == 0, "listen");
     must(getsockname(server->fd, (void *)&address, &size) == 0, "getsockname");
@@ -342,6 +368,16 @@ uint16_t mail_server_port(const struct mail_server *server)
 unsigned mail_server_sessions(const struct mail_server *server)
 {
     return atomic_load(&server->sessions);
+}
+
+unsigned mail_server_handshakes(const struct mail_server *server)
+{
+    return atomic_load(&server->handshakes);
+}
+
+unsigned mail_server_resumed(const struct mail_server *server)
+{
+    return atomic_load(&server->resumed);
 }
 
 unsigned mail_server_retrs(const struct mail_server *server)

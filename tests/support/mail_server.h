@@ -21,7 +21,10 @@ struct mail_message {
 /* Message numbers count from 1; 0: never. All is borrowed. */
 struct mail_server_options {
     const struct certificate *certificate;
-    bool stls; /* in the clear first */
+    uint16_t port;         /* 0: any */
+    bool stls;             /* in the clear first */
+    int tls_version;       /* OpenSSL's number; 0: TLS 1.3 */
+    bool abort_resumption; /* breaks a handshake off that offers a session */
     const struct mail_message *messages;
     unsigned count;
     bool close_after_pass;
@@ -41,6 +44,9 @@ void mail_server_stop(struct mail_server *server);
 uint16_t mail_server_port(const struct mail_server *server);
 /* How often something was seen so far. */
 unsigned mail_server_sessions(const struct mail_server *server);
+/* Handshakes that came to their end, and those of them that resumed a session. */
+unsigned mail_server_handshakes(const struct mail_server *server);
+unsigned mail_server_resumed(const struct mail_server *server);
 unsigned mail_server_retrs(const struct mail_server *server);
 unsigned mail_server_quits(const struct mail_server *server);
 /* A bit for each message number, below 32, for which DELE was sent. Nothing goes: see
