@@ -107,6 +107,7 @@ struct ledger_entry {
         struct seen_meta seen;
         struct quarantine_meta quarantine;
         struct lost_meta lost;
+        struct access_meta access;
     };
 };
 
@@ -115,7 +116,8 @@ struct ledger_entry {
 #define LEDGER_TYPES                                                          \
     (LEDGER_TYPE(RECORD_SESSION) | LEDGER_TYPE(RECORD_SESSION_RUN) |          \
      LEDGER_TYPE(RECORD_DELETE_INTENT) | LEDGER_TYPE(RECORD_DELETE_OUTCOME) | \
-     LEDGER_TYPE(RECORD_QUARANTINE) | LEDGER_TYPE(RECORD_LOST))
+     LEDGER_TYPE(RECORD_QUARANTINE) | LEDGER_TYPE(RECORD_LOST) |              \
+     LEDGER_TYPE(RECORD_ACCESS))
 #define LEDGER_ALL_TYPES (LEDGER_TYPES | LEDGER_TYPE(RECORD_SEEN))
 
 /* An account's ledger in order of LSN, entries of these types; spans in the entry are good

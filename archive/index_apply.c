@@ -475,6 +475,7 @@ int index_check(const struct record_header *h, struct span raw_meta)
         struct outcome_meta outcome;
         struct quarantine_meta quarantine;
         struct lost_meta lost;
+        struct access_meta access;
     } m;
     const uint8_t *sha256 = NULL;
     size_t count = 0;
@@ -504,6 +505,8 @@ int index_check(const struct record_header *h, struct span raw_meta)
         return quarantine_meta_decode(raw_meta, &m.quarantine);
     case RECORD_LOST:
         return lost_meta_decode(raw_meta, &m.lost);
+    case RECORD_ACCESS:
+        return access_meta_decode(raw_meta, &m.access);
     case RECORD_SUPERSEDES:
         return superseded_count(raw_meta, &count);
     case RECORD_PACK:

@@ -494,6 +494,7 @@ bool row_is_ledger(uint8_t type)
     case RECORD_DELETE_OUTCOME:
     case RECORD_QUARANTINE:
     case RECORD_LOST:
+    case RECORD_ACCESS:
         return true;
     default:
         return false;

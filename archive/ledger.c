@@ -109,6 +109,9 @@ static int decode_meta(struct span meta, struct ledger_entry *e, uint32_t *out_s
     case RECORD_LOST:
         err = lost_meta_decode(meta, &e->lost);
         break;
+    case RECORD_ACCESS:
+        err = access_meta_decode(meta, &e->access);
+        break;
     default:
         break;
     }

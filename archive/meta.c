@@ -257,6 +257,32 @@ int lost_meta_decode(struct span meta, struct lost_meta *out)
     return out->first > out->last ? ERR_DAMAGED : meta_finished(&c);
 }
 
+void access_meta_encode(struct buffer *out, const struct access_meta *m)
+{
+    buffer_put_u8(out, m->command);
+    buffer_put_u64(out, m->count);
+    buffer_put_u64(out, m->first);
+    buffer_put_u64(out, m->last);
+    buffer_put_span(out, m->user);
+    buffer_put_span(out, m->detail);
+    buffer_put_span(out, m->reason);
+}
+
+int access_meta_decode(struct span meta, struct access_meta *out)
+{
+    struct cursor c = cursor_over(meta.data, meta.size);
+    out->command = take_u8(&c);
+    out->count = take_u64(&c);
+    out->first = take_u64(&c);
+    out->last = take_u64(&c);
+    out->user = meta_take_limited(&c, NAME_SIZE_MAX);
+    out->detail = meta_take_limited(&c, TEXT_SIZE_MAX);
+    out->reason = meta_take_limited(&c, TEXT_SIZE_MAX);
+    bool sensible = out->command >= ACCESS_SHOW && out->command <= ACCESS_RESTORE &&
+                    out->first <= out->last;
+    return sensible ? meta_finished(&c) : ERR_DAMAGED;
+}
+
 void packed_record_encode(struct buffer *out, const struct packed_record *r)
 {
     buffer_put_u8(out, r->type);

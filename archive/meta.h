@@ -290,6 +290,22 @@ struct lost_meta {
 void lost_meta_encode(struct buffer *out, const struct lost_meta *m);
 int lost_meta_decode(struct span meta, struct lost_meta *out);
 
+/* ACCESS: before messages of the header's account were given out to a person. */
+enum access_command { ACCESS_SHOW = 1, ACCESS_RESTORE = 2 };
+
+struct access_meta {
+    uint8_t command; /* enum access_command */
+    uint64_t count;  /* messages that were asked for */
+    uint64_t first;  /* the lowest N and the highest of these */
+    uint64_t last;
+    struct span user;   /* who: the user that has logged in, see FORMAT.md */
+    struct span detail; /* e.g. where to, of which days; may be empty */
+    struct span reason; /* as given; empty: none */
+};
+
+void access_meta_encode(struct buffer *out, const struct access_meta *m);
+int access_meta_decode(struct span meta, struct access_meta *out);
+
 /* SUPERSEDES: everything of these segments that counts has been copied behind them. */
 struct superseded {
     uint64_t segment;

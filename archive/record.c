@@ -253,6 +253,7 @@ const char *record_type_name(uint8_t type)
         [RECORD_SEEN] = "SEEN",
         [RECORD_SESSION] = "SESSION",
         [RECORD_SESSION_RUN] = "SESSION_RUN",
+        [RECORD_ACCESS] = "ACCESS",
         [RECORD_DELETE_INTENT] = "DELETE_INTENT",
         [RECORD_DELETE_OUTCOME] = "DELETE_OUTCOME",
         [RECORD_QUARANTINE] = "QUARANTINE",

@@ -196,6 +196,7 @@ void verify_rows(struct verifier *v, uint64_t segment)
     case RECORD_SESSION_RUN:
     case RECORD_QUARANTINE:
     case RECORD_LOST:
+    case RECORD_ACCESS:
         found = ledger_row(v, &at);
         break;
     default:

@@ -94,7 +94,7 @@ struct verifier {
     struct hash_set ledger_records; /* their LSNs: a copy by repacking is no second entry */
     struct hash_set chunk_records;  /* stream and sequence */
     struct buffer superseded;       /* struct superseded each */
-    uint64_t segment_bytes;  /* to be read; summary->bytes: read */
+    uint64_t segment_bytes;         /* to be read; summary->bytes: read */
     uint64_t deferred_bytes; /* of the messages deferred; again_bytes: checked of these */
     uint64_t again_bytes;
     uint64_t previous_id; /* the segment read last */

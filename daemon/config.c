@@ -82,6 +82,7 @@ static int build_archive(struct config_reader *r, struct config *config)
     memcpy(copy, r->path, size);
     config->path = copy;
     config->deletes = own_value(KEY_DELETES, &r->archive, NULL).on;
+    config->require_reason = own_value(KEY_REQUIRE_REASON, &r->archive, NULL).on;
     config->max_memory_bytes = own_value(KEY_MAX_MEMORY, &r->archive, NULL).number;
     return 0;
 }
@@ -450,15 +451,27 @@ int config_archive_path(const char *path, char **out_path, struct config_error *
     return err;
 }
 
-int config_archive_deletes(const char *path, bool *out_on, struct config_error *error)
+static int read_switch(const char *path, enum config_key_id key, bool *out_on,
+                       struct config_error *error)
 {
     struct arena arena = {0};
     struct config_reader r;
-    int err = read_key(&r, &arena, path, KEY_DELETES, error);
-    *out_on = err == 0 && own_value(KEY_DELETES, &r.archive, NULL).on;
+    int err = read_key(&r, &arena, path, key, error);
+    *out_on = err == 0 && own_value(key, &r.archive, NULL).on;
     config_reader_free(&r);
     arena_free(&arena);
     return err;
+}
+
+int config_archive_deletes(const char *path, bool *out_on, struct config_error *error)
+{
+    return read_switch(path, KEY_DELETES, out_on, error);
+}
+
+int config_archive_requires_reason(const char *path, bool *out_on,
+                                   struct config_error *error)
+{
+    return read_switch(path, KEY_REQUIRE_REASON, out_on, error);
 }
 
 static int compare_account(const void *name, const void *account)

@@ -71,6 +71,7 @@ struct config {
     const char *path; /* of the file, as it was given */
     const char *archive_path;
     bool deletes;
+    bool require_reason; /* of those who are given messages */
     uint64_t max_memory_bytes;
     const struct config_server *servers; /* by name */
     size_t server_count;
@@ -110,6 +111,9 @@ int config_archive_path(const char *path, char **out_path, struct config_error *
 
 /* Only whether [archive] switches deletion on, as config_archive_path(). */
 int config_archive_deletes(const char *path, bool *out_on, struct config_error *error);
+/* Only whether those who are given messages must say why. */
+int config_archive_requires_reason(const char *path, bool *out_on,
+                                   struct config_error *error);
 
 /* A duration as a value writes it, 30s, 15m, 1h or 1d, from min_ms to max_ms. ERR_SYNTAX.
  */

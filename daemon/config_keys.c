@@ -21,6 +21,9 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_MAX_MEMORY] = {"max-memory", SECTION_ARCHIVE, TYPE_SIZE, "512M", 32 * MIB,
                         1024 * GIB, "a size from 32M to 1024G, such as 512M",
                         "The memory that everything that grows may take together."},
+    [KEY_REQUIRE_REASON] =
+        {"require-reason", SECTION_ARCHIVE, TYPE_YES_NO, "no", 0, 0, "yes, no",
+         "Whether 'mailcask show' and 'mailcask restore' demand --reason."},
     [KEY_PRESET] = {"preset", SECTION_SERVER, TYPE_PRESET, "", 0, 0, PROVIDER_PRESETS,
                     "A provider whose host, and user where it wants another than the "
                     "address, are known; keys of the section's own come first."},

@@ -10,6 +10,7 @@ enum config_key_id {
     KEY_PATH,
     KEY_DELETES,
     KEY_MAX_MEMORY,
+    KEY_REQUIRE_REASON,
     KEY_PRESET,
     KEY_HOST,
     KEY_PORT,
@@ -41,11 +42,12 @@ enum config_section {
 };
 
 enum config_type {
-    TYPE_NAME,        /* no '/', no control characters, no leading dot */
-    TYPE_PATH,        /* relative to the configuration file */
-    TYPE_PATTERN,     /* text with %a %u %d %% */
-    TYPE_SECRET,      /* never repeated in a message */
-    TYPE_SWITCH,      /* on, off */
+    TYPE_NAME,    /* no '/', no control characters, no leading dot */
+    TYPE_PATH,    /* relative to the configuration file */
+    TYPE_PATTERN, /* text with %a %u %d %% */
+    TYPE_SECRET,  /* never repeated in a message */
+    TYPE_SWITCH,  /* on, off */
+    TYPE_YES_NO,
     TYPE_NUMBER,      /* min to max */
     TYPE_SIZE,        /* bytes, with K, M or G */
     TYPE_DURATION,    /* milliseconds, written with s, m, h or d */

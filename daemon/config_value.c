@@ -132,10 +132,10 @@ static int parse_delete(const struct config_key *key, const char *text,
     return parse_duration(key, text + blanks, &out->number);
 }
 
-static int parse_switch(const char *text, bool *out)
+static int parse_either(const char *text, const char *yes, const char *no, bool *out)
 {
-    *out = strcmp(text, "on") == 0;
-    return *out || strcmp(text, "off") == 0 ? 0 : ERR_SYNTAX;
+    *out = strcmp(text, yes) == 0;
+    return *out || strcmp(text, no) == 0 ? 0 : ERR_SYNTAX;
 }
 
 static int parse_tls(const char *text, enum config_tls *out)
@@ -252,7 +252,9 @@ int config_value_parse(const struct config_key *key, const char *text,
     case TYPE_SECRET:
         return strpbrk(text, "\r\n") != NULL ? ERR_SYNTAX : 0; /* Q54 */
     case TYPE_SWITCH:
-        return parse_switch(text, &out->on);
+        return parse_either(text, "on", "off", &out->on);
+    case TYPE_YES_NO:
+        return parse_either(text, "yes", "no", &out->on);
     case TYPE_NUMBER:
         return parse_number(key, text, &out->number);
     case TYPE_SIZE:

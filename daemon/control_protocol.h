@@ -16,6 +16,12 @@
  *             forgotten with the process; then `service`, and `server` or `account`, as of
  *             then.
  *
+ *   access COMMAND, ACCOUNT, COUNT, FIRST, LAST, USER, DETAIL, REASON
+ *             with a tab for each comma and blank: someone is about to be given messages,
+ *             COMMAND `show` or `restore`, so many, of these numbers. The account's ledger
+ *             tells of it, on disk a moment after the answer: object `access`, without
+ *             fields. Refused where a REASON is demanded and none is there.
+ *
  * An answer is a series of objects: a line with its kind, a line for each field, an empty
  * line. A field is a name of [a-z_]+, a mark for its type, and its value:
  *

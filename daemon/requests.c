@@ -1,5 +1,7 @@
 #include "daemon/requests.h"
 
+#include "archive/error.h"
+#include "daemon/accesses.h"
 #include "daemon/clock.h"
 
 #include <stdio.h>
@@ -97,6 +99,27 @@ static bool pause_or_resume(const struct status *s, const char *what, bool pause
     return true;
 }
 
+static bool note_access(const struct status *s, char *what, struct buffer *out)
+{
+    char text[TEXT_SIZE];
+    struct access_request access;
+    if (access_request_parse(what, &access) != 0)
+        return refuse(out, "unknown", "this does not say who is given what");
+    if (s->rounds->config->require_reason && access.meta.reason.size == 0)
+        return refuse(out, "refused",
+                      "the service's configuration has require-reason = yes: say why, with "
+                      "--reason TEXT");
+    int err = access_write(s->rounds, &access);
+    if (err != 0) {
+        (void)snprintf(text, sizeof(text), "the ledger cannot be written: %s",
+                       error_text(err));
+        return refuse(out, "not-found", text);
+    }
+    control_object(out, "access");
+    control_object_end(out);
+    return true;
+}
+
 bool requests_answer(void *arg, struct control_request *request, struct buffer *out)
 {
     const struct status *s = arg;
@@ -109,6 +132,8 @@ bool requests_answer(void *arg, struct control_request *request, struct buffer *
         return pause_or_resume(s, request->line + 6, true, out);
     if (strncmp(request->line, "resume ", 7) == 0)
         return pause_or_resume(s, request->line + 7, false, out);
+    if (strncmp(request->line, "access ", 7) == 0)
+        return note_access(s, request->line + 7, out);
     (void)snprintf(text, sizeof(text), "this service (%s) cannot do '%.40s'",
                    MAILCASK_VERSION, request->line);
     return refuse(out, "unknown", text);

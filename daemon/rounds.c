@@ -335,13 +335,6 @@ static void not_begun(struct rounds *r, uint32_t account, int err)
     scheduler_done(r->scheduler, account, &outcome, clock_now_ms());
 }
 
-static int64_t wall_us(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 static void watch_clock(struct rounds *r)
 {
     bool news = false;
@@ -388,7 +381,7 @@ void rounds_begin(struct rounds *r)
         marks_get(r->marks, account, &marks);
         const struct session_plan plan = {
             .kind = deletes_kind(r->deletes, account),
-            .delete_before_us = deletes_before_us(r->deletes, account, wall_us()),
+            .delete_before_us = deletes_before_us(r->deletes, account, clock_wall_us()),
             .marks = &marks,
             .day = day_of(r, account)};
         int err = sessions_begin(r->sessions, r->config, account, &plan);

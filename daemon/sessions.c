@@ -430,6 +430,13 @@ int sessions_write_run(struct sessions *s, const struct pool_run *run)
     return s->pool != NULL ? pool_write_run(s->pool, run) : ERR_STOPPED;
 }
 
+int sessions_write_access(struct sessions *s, uint32_t account, int64_t time_us,
+                          const struct access_meta *meta)
+{
+    return s->pool != NULL ? pool_write_access(s->pool, account, time_us, meta)
+                           : ERR_STOPPED;
+}
+
 int sessions_failure(const struct sessions *s)
 {
     char text[POOL_TEXT_SIZE]; /* for people; archive_problem() says more */

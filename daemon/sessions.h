@@ -76,8 +76,10 @@ uint32_t sessions_count(const struct sessions *s);
  * configuration, or to nobody. */
 void sessions_renumber(struct sessions *s, const struct config *config);
 
-/* pool_write_run(), unless the pool is closed: ERR_STOPPED. */
+/* pool_write_run() and pool_write_access(), unless the pool is closed: ERR_STOPPED. */
 int sessions_write_run(struct sessions *s, const struct pool_run *run);
+int sessions_write_access(struct sessions *s, uint32_t account, int64_t time_us,
+                          const struct access_meta *meta);
 
 /* pool_progress() of all pools so far together; what is of a moment, of the one that is
  * open. */

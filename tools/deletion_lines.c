@@ -210,6 +210,25 @@ static void life_outcome(const struct message_life *life, const struct ledger_en
     event_end(life);
 }
 
+/* Who was, or may have been, given it: of a range not every message need be there. */
+static void life_access(const struct message_life *life, const struct ledger_entry *e)
+{
+    const struct access_meta *m = &e->access;
+    if (life->n < m->first || life->n > m->last)
+        return;
+    event_begin(life, e->time_us, m->command == ACCESS_SHOW ? "shown" : "restored");
+    if (life->json != NULL) {
+        json_string(life->json, "user", m->user);
+        json_string_or_null(life->json, "reason", m->reason);
+    } else {
+        output_print(life->out, "to ");
+        output_clean(life->out, m->user);
+        output_print(life->out, m->reason.size > 0 ? ": " : "");
+        output_clean(life->out, m->reason);
+    }
+    event_end(life);
+}
+
 int message_life_entry(void *arg, const struct ledger_entry *e)
 {
     struct message_life *life = arg;
@@ -225,6 +244,9 @@ int message_life_entry(void *arg, const struct ledger_entry *e)
         break;
     case RECORD_DELETE_OUTCOME:
         life_outcome(life, e);
+        break;
+    case RECORD_ACCESS:
+        life_access(life, e);
         break;
     default:
         break;

@@ -126,6 +126,21 @@ static void lost_line(struct output *out, const struct ledger_entry *e)
     print_reason(out, "", l->reason);
 }
 
+static void access_line(struct output *out, const struct ledger_entry *e)
+{
+    const struct access_meta *m = &e->access;
+    print_time(out, e->time_us);
+    output_print(out, "  ");
+    output_clean(out, m->user);
+    if (m->command == ACCESS_SHOW)
+        output_print(out, " was shown message %" PRIu64, m->first);
+    else
+        output_print(out, " restored %" PRIu64 " message%s of %" PRIu64 " to %" PRIu64,
+                     m->count, m->count == 1 ? "" : "s", m->first, m->last);
+    print_reason(out, "", m->detail);
+    print_reason(out, "because: ", m->reason);
+}
+
 void ledger_line(struct output *out, const struct ledger_entry *e)
 {
     switch (e->type) {
@@ -146,6 +161,9 @@ void ledger_line(struct output *out, const struct ledger_entry *e)
         break;
     case RECORD_LOST:
         lost_line(out, e);
+        break;
+    case RECORD_ACCESS:
+        access_line(out, e);
         break;
     default:
         output_print(out, "(record %" PRIu64 " cannot be read)", e->lsn);
@@ -218,6 +236,19 @@ static void lost_json(struct json *j, const struct ledger_entry *e)
     json_string_or_null(j, "reason", e->lost.reason);
 }
 
+static void access_json(struct json *j, const struct ledger_entry *e)
+{
+    const struct access_meta *m = &e->access;
+    json_time_us(j, "time", e->time_us);
+    json_string(j, "command", span_text(m->command == ACCESS_SHOW ? "show" : "restore"));
+    json_string(j, "user", m->user);
+    json_number(j, "messages", m->count);
+    json_number(j, "first", m->first);
+    json_number(j, "last", m->last);
+    json_string_or_null(j, "detail", m->detail);
+    json_string_or_null(j, "reason", m->reason);
+}
+
 static void run_json(struct json *j, const struct ledger_entry *e)
 {
     const struct session_run_meta *r = &e->run;
@@ -241,6 +272,7 @@ static const struct {
     {RECORD_DELETE_OUTCOME, "deletion", outcome_json, true},
     {RECORD_QUARANTINE, "quarantine", quarantine_json, false},
     {RECORD_LOST, "lost", lost_json, false},
+    {RECORD_ACCESS, "access", access_json, false},
 };
 
 void ledger_json(struct output *out, const char *account, const struct ledger_entry *e)

@@ -29,6 +29,7 @@
       "which accounts had no complete poll for so long: 30s, 15m, 24h, 2d")                \
     X(OPTION_TIMEOUT, "timeout", "SECONDS", false, "how long a step may take")             \
     X(OPTION_BY_MONTH, "by-month", "", false, "a line for each month")                     \
+    X(OPTION_REASON, "reason", "TEXT", false, "why, for the ledger and the system's log")  \
     X(OPTION_REMOVE_NOW, "remove-now", "", false, "do not keep replaced segments for a day")
 
 #define OPTION_NAME(name, text, value, repeated, help) name,

@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "archive/size_text.h"
+#include "tools/access.h"
 #include "tools/command.h"
 #include "tools/folders.h"
 #include "tools/interrupt.h"
@@ -11,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static int check_options(const struct options *o, struct restore *r)
@@ -49,14 +52,44 @@ static void sync_target(struct restore *r)
         restore_fail(r, r->path, rc);
 }
 
-static void run_jobs(struct restore *r, const struct restore_jobs *jobs)
+/* Sets r->over if the service refuses; that was said. */
+static void tell_access(struct restore *r, const struct options *o, const struct archive *a,
+                        const struct restore_job *job)
+{
+    char detail[PATH_MAX + 64];
+    const char *since = o->values[OPTION_SINCE], *until = o->values[OPTION_UNTIL];
+    (void)snprintf(detail, sizeof(detail), "%s%s%s%s%s", o->values[OPTION_TO],
+                   since != NULL ? " since " : "", since != NULL ? since : "",
+                   until != NULL ? " until " : "", until != NULL ? until : "");
+    if (job->chosen ? job->n_count == 0 : job->messages == 0)
+        return;
+    progress_hide(&r->progress);
+    int status =
+        access_tell(o, a,
+                    &(struct access){
+                        .command = ACCESS_RESTORE,
+                        .account = job->name,
+                        .count = job->chosen ? job->n_count : job->messages,
+                        .first = job->chosen ? job->ns[0] : 1,
+                        .last = job->chosen ? job->ns[job->n_count - 1] : job->highest,
+                        .detail = detail,
+                    });
+    r->status = exit_worse(r->status, status);
+    r->over = status != EXIT_DONE;
+}
+
+static void run_jobs(struct restore *r, const struct options *o, const struct archive *a,
+                     const struct restore_jobs *jobs)
 {
     int rc = r->several ? folder_make(r->path) : 0;
     if (rc != 0)
         restore_fail(r, r->path, rc);
     progress_start(&r->progress, "restoring", total_bytes(jobs));
-    for (size_t i = 0; i < jobs->count && !r->over; i++)
-        restore_account(r, &jobs->jobs[i]);
+    for (size_t i = 0; i < jobs->count && !r->over; i++) {
+        tell_access(r, o, a, &jobs->jobs[i]);
+        if (!r->over)
+            restore_account(r, &jobs->jobs[i]);
+    }
     progress_hide(&r->progress);
     if (!r->over && jobs->count > 0)
         sync_target(r);
@@ -73,7 +106,8 @@ static void print_summary(const struct restore *r, struct output *out)
     output_print(out, "\n");
 }
 
-static int restore(struct restore *r, struct archive *a, const struct restore_jobs *jobs)
+static int restore(struct restore *r, const struct options *o, struct archive *a,
+                   const struct restore_jobs *jobs)
 {
     struct display *display = display_create();
     int rc = display != NULL ? reader_create(a, &r->reader) : -ENOMEM;
@@ -81,7 +115,7 @@ static int restore(struct restore *r, struct archive *a, const struct restore_jo
         r->times.display = display;
         r->several = jobs->several;
         interrupt_hold();
-        run_jobs(r, jobs);
+        run_jobs(r, o, a, jobs);
         reader_destroy(r->reader);
     } else {
         r->status = exit_worse(r->status, say_failed("restore", rc));
@@ -96,6 +130,8 @@ static int run_restore(const struct options *o, struct output *out)
     struct archive *a = NULL;
     int status = check_options(o, &r);
     if (status == EXIT_DONE)
+        status = access_check(o);
+    if (status == EXIT_DONE)
         status = open_to_read(o, &a);
     if (status != EXIT_DONE)
         return status;
@@ -103,9 +139,10 @@ static int run_restore(const struct options *o, struct output *out)
     r.status = restore_jobs_find(a, o, &jobs);
     bool any = jobs.count > 0 || jobs.several;
     if ((r.status == EXIT_DONE || r.status == EXIT_PART) && any &&
-        restore(&r, a, &jobs) == 0) {
+        restore(&r, o, a, &jobs) == 0) {
         say_undated(&r.times);
-        print_summary(&r, out);
+        if (r.status != EXIT_USAGE) /* then nothing was begun */
+            print_summary(&r, out);
     }
     restore_jobs_free(&jobs);
     (void)archive_close(a);
@@ -115,23 +152,27 @@ static int run_restore(const struct options *o, struct output *out)
 const struct command command_restore = {
     .name = "restore",
     .summary = "messages into a maildir, an mbox file or .eml files",
-    .usage = "(--account NAME | --all | --id ID...) --to TARGET",
-    .about = "Writes messages as they were fetched, byte for byte:\n"
-             "  maildir:DIR  with cur, new and tmp; messages in cur, marked as seen\n"
-             "  mbox:FILE    mboxrd; written to FILE.partial and renamed when it is whole\n"
-             "  eml:DIR      a file N.eml for each message\n"
-             "With --all, or IDs of several accounts, each account gets a folder of its "
-             "name: DIR/ACCOUNT,\n"
-             "FILE/ACCOUNT/mbox. Folders have mode 0700, files 0600 and the time of the "
-             "Date header, or of\n"
-             "fetching where that is missing or unreadable; --since and --until go by the "
-             "same, and include\n"
-             "both days.\n\n"
-             "A file that differs is never overwritten. Restoring again goes on where it "
-             "stopped: what is\n"
-             "there already is compared and skipped. When it ends, all is on disk. A "
-             "damaged message is\n"
-             "never written; it is named on standard error and the rest goes on.",
+    .usage = "(--account NAME | --all | --id ID...) --to TARGET [--reason TEXT]",
+    .about =
+        "Writes messages as they were fetched, byte for byte:\n"
+        "  maildir:DIR  with cur, new and tmp; messages in cur, marked as seen\n"
+        "  mbox:FILE    mboxrd; written to FILE.partial and renamed when it is whole\n"
+        "  eml:DIR      a file N.eml for each message\n"
+        "With --all, or IDs of several accounts, each account gets a folder of its "
+        "name: DIR/ACCOUNT,\n"
+        "FILE/ACCOUNT/mbox. Folders have mode 0700, files 0600 and the time of the "
+        "Date header, or of\n"
+        "fetching where that is missing or unreadable; --since and --until go by the "
+        "same, and include\n"
+        "both days.\n\n"
+        "A file that differs is never overwritten. Restoring again goes on where it "
+        "stopped: what is\n"
+        "there already is compared and skipped. When it ends, all is on disk. A "
+        "damaged message is\n"
+        "never written; it is named on standard error and the rest goes on.\n\n"
+        "Who restored which messages, and why, is told to the system's log, and to the "
+        "accounts'\n"
+        "ledgers where the service runs.",
     .statuses =
         "0  done\n"
         "1  done in part: stopped, not found, or a file that differs is in the way\n"
@@ -143,6 +184,7 @@ const struct command command_restore = {
         "mailcask restore --all --to maildir:/srv/restored --since 2026-01-01\n"
         "mailcask restore --id alice@acme.example/17 --to eml:.",
     .options = OPTION_BIT(OPTION_ACCOUNT) | OPTION_BIT(OPTION_ALL) | OPTION_BIT(OPTION_ID) |
-               OPTION_BIT(OPTION_TO) | OPTION_BIT(OPTION_SINCE) | OPTION_BIT(OPTION_UNTIL),
+               OPTION_BIT(OPTION_TO) | OPTION_BIT(OPTION_SINCE) | OPTION_BIT(OPTION_UNTIL) |
+               OPTION_BIT(OPTION_REASON),
     .run = run_restore,
 };

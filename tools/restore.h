@@ -17,6 +17,8 @@
 struct restore_job {
     uint32_t account;
     char name[NAME_SIZE_MAX + 1];
+    uint64_t messages; /* all that it has; highest: of these */
+    uint64_t highest;
     uint64_t bytes; /* of all its messages; 0 where only some are wanted */
     bool chosen;    /* only these messages, else all */
     uint64_t *ns;   /* ascending, each once */
@@ -53,7 +55,8 @@ struct restore {
     uint64_t done_bytes;
     struct restore_counts counts;
     int status; /* the worst so far */
-    bool over;  /* stopped by the user or by a write that failed: said, and in the status */
+    bool over;  /* stopped by the user, by the service or by a write that failed: said, and
+                   in the status */
 };
 
 /* Restore a job into the target at PATH, or at PATH/NAME where there are several accounts.

@@ -22,7 +22,10 @@ static struct restore_job *add_job(struct restore_jobs *jobs,
         jobs->jobs = grown;
     }
     struct restore_job *job = &jobs->jobs[jobs->count++];
-    *job = (struct restore_job){.account = info->number, .bytes = info->bytes};
+    *job = (struct restore_job){.account = info->number,
+                                .messages = info->messages,
+                                .highest = info->highest,
+                                .bytes = info->bytes};
     memcpy(job->name, info->name, sizeof(job->name));
     return job;
 }

@@ -1,5 +1,6 @@
 #include "archive/error.h"
 #include "archive/reader.h"
+#include "tools/access.h"
 #include "tools/command.h"
 #include "tools/message_id.h"
 #include "tools/open.h"
@@ -12,11 +13,20 @@ static int print_piece(void *arg, const uint8_t *data, size_t size)
     return out->error;
 }
 
-static int show_message(struct archive *a, const char *text, const struct message_id *id,
-                        struct output *out)
+static int show_message(struct archive *a, const struct options *o,
+                        const struct message_id *id, struct output *out)
 {
+    const char *text = o->words[1];
     struct account_info account;
     int status = open_account(a, id->account, &account);
+    if (status == EXIT_DONE)
+        status = access_tell(o, a,
+                             &(struct access){.command = ACCESS_SHOW,
+                                              .account = account.name,
+                                              .count = 1,
+                                              .first = id->n,
+                                              .last = id->n,
+                                              .detail = ""});
     if (status != EXIT_DONE)
         return status;
     struct reader *reader = NULL;
@@ -46,10 +56,12 @@ static int run_show(const struct options *o, struct output *out)
         return EXIT_USAGE;
     }
     struct archive *a = NULL;
-    int status = open_to_read(o, &a);
+    int status = access_check(o);
+    if (status == EXIT_DONE)
+        status = open_to_read(o, &a);
     if (status != EXIT_DONE)
         return status;
-    status = show_message(a, text, &id, out);
+    status = show_message(a, o, &id, out);
     (void)archive_close(a);
     return status;
 }
@@ -57,18 +69,22 @@ static int run_show(const struct options *o, struct output *out)
 const struct command command_show = {
     .name = "show",
     .summary = "one message, as archived, to standard output",
-    .usage = "ID",
+    .usage = "ID [--reason TEXT]",
     .about = "Writes the message to standard output, byte for byte as the server delivered "
              "it. Its bytes\n"
              "are checked against the SHA-256 of when it was fetched; those of up to 4 MiB "
              "before the\n"
-             "first is written, those of longer ones while they are written.",
+             "first is written, those of longer ones while they are written.\n\n"
+             "Who asked for which message, and why, is told to the system's log, and to "
+             "the account's\n"
+             "ledger where the service runs.",
     .statuses = "0  the whole message was written, and is what was fetched\n"
                 "1  there is no such message\n"
                 "2  usage, or no archive there\n"
                 "3  the message is damaged\n"
                 "4  could not run, or the output could not be written",
     .example = "mailcask show alice@acme.example/17 > message.eml",
+    .options = OPTION_BIT(OPTION_REASON),
     .words = 1,
     .run = run_show,
 };

@@ -168,29 +168,44 @@ int pool_submit(struct pool *pool, const struct pool_job *job)
     return err;
 }
 
-static void run_written(void *arg)
+static void record_written(void *arg)
 {
     free(arg);
 }
 
-int pool_write_run(struct pool *pool, const struct pool_run *run)
+/* A record without a body, for which nobody waits; r is taken. 0 or -ENOMEM. */
+static int write_record(struct pool *pool, struct record *r)
 {
     struct writer_item *item = calloc(1, sizeof(*item));
-    struct record *r = record_create(RECORD_SESSION_RUN, run->account, run->meta.last_us);
-    int err = item == NULL || r == NULL ? -ENOMEM : 0;
-    if (err == 0) {
-        session_run_meta_encode(&r->meta, &run->meta);
-        err = record_prepare(r, NULL);
-    }
+    int err = item == NULL ? -ENOMEM : record_prepare(r, NULL);
     if (err != 0) {
         record_destroy(r);
         free(item);
         return err;
     }
     *item = (struct writer_item){
-        .kind = WRITER_RECORD, .record = r, .done = run_written, .arg = item};
+        .kind = WRITER_RECORD, .record = r, .done = record_written, .arg = item};
     writer_submit(pool->shared.writer, item);
     return 0;
+}
+
+int pool_write_run(struct pool *pool, const struct pool_run *run)
+{
+    struct record *r = record_create(RECORD_SESSION_RUN, run->account, run->meta.last_us);
+    if (r == NULL)
+        return -ENOMEM;
+    session_run_meta_encode(&r->meta, &run->meta);
+    return write_record(pool, r);
+}
+
+int pool_write_access(struct pool *pool, uint32_t account, int64_t time_us,
+                      const struct access_meta *meta)
+{
+    struct record *r = record_create(RECORD_ACCESS, account, time_us);
+    if (r == NULL)
+        return -ENOMEM;
+    access_meta_encode(&r->meta, meta);
+    return write_record(pool, r);
 }
 
 void pool_stop(struct pool *pool)

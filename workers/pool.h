@@ -140,6 +140,10 @@ int pool_submit(struct pool *pool, const struct pool_job *job);
  * when pool_stop() has returned, unless the writer failed. 0 or -ENOMEM. */
 int pool_write_run(struct pool *pool, const struct pool_run *run);
 
+/* The same: that someone is given messages of an account (its number in the archive). */
+int pool_write_access(struct pool *pool, uint32_t account, int64_t time_us,
+                      const struct access_meta *meta);
+
 /* End every session: nothing further is fetched, messages that are whole are flushed and
  * committed, connections dropped without QUIT. All results have been delivered and all
  * threads but the resolver's have ended when it returns. Takes as long as the disk needs.

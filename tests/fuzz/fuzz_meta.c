@@ -123,6 +123,7 @@ AGAIN(session_run)
 AGAIN(outcome)
 AGAIN(quarantine)
 AGAIN(lost)
+AGAIN(access)
 
 static int (*const again[])(struct span meta, struct buffer *out) = {
     [RECORD_COMMIT] = commit,
@@ -142,6 +143,7 @@ static int (*const again[])(struct span meta, struct buffer *out) = {
     [RECORD_SESSION_RUN] = session_run,
     [RECORD_DELETE_INTENT] = intents,
     [RECORD_DELETE_OUTCOME] = outcome,
+    [RECORD_ACCESS] = access,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
