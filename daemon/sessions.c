@@ -453,6 +453,7 @@ void sessions_progress(const struct sessions *s, struct pool_progress *out)
     now.received_bytes += before->received_bytes;
     now.stored_bytes += before->stored_bytes;
     now.commits += before->commits;
+    latency_add(&now.commit_latency, &before->commit_latency);
     if (now.memory_peak < before->memory_peak)
         now.memory_peak = before->memory_peak;
     *out = now;

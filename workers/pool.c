@@ -263,6 +263,8 @@ void pool_progress(const struct pool *pool, struct pool_progress *out_progress)
         .commits = writer_commits(shared->writer),
         .memory = budget_used(shared->budget),
         .memory_peak = budget_peak(shared->budget),
+        .commit_queue = writer_waiting(shared->writer),
+        .commit_latency = writer_commit_latency(shared->writer),
     };
     for (unsigned i = 0; i < pool->count; i++)
         out_progress->sessions += sessions_of(pool->workers[i]);

@@ -5,6 +5,7 @@
 #define MAILCASK_WORKERS_POOL_H
 
 #include "archive/archive.h"
+#include "workers/latency.h"
 #include "workers/loop.h"
 #include "workers/outcome.h"
 #include "workers/pop3.h"
@@ -165,6 +166,8 @@ struct pool_progress {
     unsigned sessions;       /* submitted, not ended */
     uint64_t memory;         /* of the budget in use */
     uint64_t memory_peak;
+    uint64_t commit_queue;         /* records and others that wait to be durable */
+    struct latency commit_latency; /* see writer_commit_latency() */
 };
 
 /* From any thread, at any time; the numbers are each right, not all of one moment. */

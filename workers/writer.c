@@ -36,13 +36,20 @@ struct writer {
     _Atomic int failure;
     _Atomic uint64_t commits;
     _Atomic uint64_t stored_bytes;
+    _Atomic uint64_t waiting; /* in queue and group */
+    struct latency_counter commit_latency;
 };
 
-static uint64_t clock_ms(void)
+static uint64_t clock_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t clock_ms(void)
+{
+    return clock_us() / 1000;
 }
 
 static void fail(struct writer *w, int err)
@@ -58,7 +65,21 @@ static void finish(struct writer *w, struct writer_item *item)
         item->err = atomic_load(&w->failure);
     if (item->memory > 0)
         budget_return(w->budget, item->memory);
+    atomic_fetch_sub(&w->waiting, 1);
     item->done(item->arg);
+}
+
+/* A group of barriers alone has nothing to write: that is no commit. */
+static void commit_store(struct writer *w)
+{
+    uint64_t commits = store_commits(w->archive), began_us = clock_us();
+    int err = store_commit(w->archive);
+    if (err != 0)
+        fail(w, err);
+    else
+        atomic_fetch_add(&w->stored_bytes, w->group_bytes);
+    if (err != 0 || store_commits(w->archive) != commits)
+        latency_count(&w->commit_latency, clock_us() - began_us);
 }
 
 /* Everything in the group becomes durable, or is refused. */
@@ -68,13 +89,8 @@ static void commit(struct writer *w)
     struct writer_item *item;
     if (STAILQ_EMPTY(&w->group))
         return;
-    if (atomic_load(&w->failure) == 0) {
-        int err = store_commit(w->archive);
-        if (err != 0)
-            fail(w, err);
-        else
-            atomic_fetch_add(&w->stored_bytes, w->group_bytes);
-    }
+    if (atomic_load(&w->failure) == 0)
+        commit_store(w);
     atomic_store(&w->commits, store_commits(w->archive));
     w->group_urgent = false;
     w->group_bytes = 0;
@@ -265,6 +281,7 @@ void writer_submit(struct writer *w, struct writer_item *item)
 {
     pthread_mutex_lock(&w->mutex);
     assert(!w->stopping);
+    atomic_fetch_add(&w->waiting, 1);
     STAILQ_INSERT_TAIL(&w->queue, item, link);
     pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->mutex);
@@ -301,4 +318,14 @@ uint64_t writer_commits(const struct writer *w)
 uint64_t writer_stored_bytes(const struct writer *w)
 {
     return atomic_load(&w->stored_bytes);
+}
+
+struct latency writer_commit_latency(const struct writer *w)
+{
+    return latency_read(&w->commit_latency);
+}
+
+uint64_t writer_waiting(const struct writer *w)
+{
+    return atomic_load(&w->waiting);
 }

@@ -13,6 +13,7 @@
 #include "archive/archive.h"
 #include "archive/record.h"
 #include "workers/budget.h"
+#include "workers/latency.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -67,5 +68,9 @@ int writer_failure(const struct writer *w);
 uint64_t writer_commits(const struct writer *w);
 /* Bytes of records made durable. */
 uint64_t writer_stored_bytes(const struct writer *w);
+/* How long commits took that had something to write, failed ones included. */
+struct latency writer_commit_latency(const struct writer *w);
+/* Submitted and not done. */
+uint64_t writer_waiting(const struct writer *w);
 
 #endif

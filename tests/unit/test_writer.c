@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -28,6 +29,7 @@ struct watched {
     atomic_uint syncs;
     atomic_bool full;      /* writes fail */
     atomic_bool sync_sick; /* syncs fail */
+    atomic_uint sync_us;   /* they take so long */
 };
 
 struct bench {
@@ -65,6 +67,8 @@ static int watched_fdatasync(void *ctx, int fd)
     struct watched *w = ctx;
     unsigned before = atomic_load(&w->writes);
     atomic_fetch_add(&w->syncs, 1);
+    if (atomic_load(&w->sync_us) > 0)
+        (void)usleep(atomic_load(&w->sync_us));
     if (atomic_load(&w->sync_sick))
         return -EIO;
     int err = system_files.fdatasync(NULL, fd);
@@ -208,6 +212,42 @@ static void groups_many_records_into_few_commits(void **state)
     assert_in_range(writer_commits(b->writer), 1, 100);
 }
 
+static uint64_t count_of(const struct latency *l, uint64_t over_us)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < LATENCY_CLASSES; i++)
+        if (over_us == 0 || i == LATENCY_BOUNDS || latency_bounds_us[i] > over_us)
+            count += l->counts[i];
+    return count;
+}
+
+static void tells_how_long_its_commits_take(void **state)
+{
+    struct bench *b = *state;
+    struct post posts[3];
+    assert_int_equal(writer_waiting(b->writer), 0);
+    atomic_store(&b->watched.sync_us, 200000);
+    submit_record(b, &posts[0], true);
+    assert_int_equal(writer_waiting(b->writer), 1);
+    wait_for(b, 1);
+    atomic_store(&b->watched.sync_us, 0);
+    assert_int_equal(writer_waiting(b->writer), 0);
+    struct latency l = writer_commit_latency(b->writer);
+    assert_int_equal(count_of(&l, 0), 1);
+    assert_int_equal(count_of(&l, 100000), 1);
+    assert_true(l.sum_us >= 200000);
+    writer_wait(b->writer); /* a barrier, which commits nothing */
+    l = writer_commit_latency(b->writer);
+    assert_int_equal(count_of(&l, 0), 1);
+    atomic_store(&b->watched.sync_sick, true);
+    submit_record(b, &posts[1], true);
+    wait_for(b, 2);
+    submit_record(b, &posts[2], true); /* refused without a try */
+    wait_for(b, 3);
+    l = writer_commit_latency(b->writer);
+    assert_int_equal(count_of(&l, 0), 2);
+}
+
 static void gives_out_one_number_for_one_name(void **state)
 {
     struct bench *b = *state;
@@ -319,6 +359,7 @@ int main(void)
         TEST(a_name_that_is_too_long_fails_alone),
         TEST(refuses_everything_once_a_write_failed),
         TEST(never_syncs_again_after_a_failed_sync),
+        TEST(tells_how_long_its_commits_take),
         TEST(gives_memory_back_before_it_acknowledges),
         TEST(finishes_what_is_queued_when_it_is_destroyed),
     };
