@@ -450,12 +450,14 @@ static uint64_t allocated(const char *path)
     return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
-static int add_parts(struct index_txn *t, struct archive_stats *out)
+static int add_counts(struct index_txn *t, struct archive_stats *out)
 {
     int err = index_count(t, TABLE_PARTS, &out->parts);
     if (err == 0)
         err = row_get_number(t, INFO_PARTS_KEPT, &out->parts_kept_bytes);
-    return err != 0 ? err : row_get_number(t, INFO_PARTS_NAMED, &out->parts_named_bytes);
+    if (err == 0)
+        err = row_get_number(t, INFO_PARTS_NAMED, &out->parts_named_bytes);
+    return err != 0 ? err : index_count(t, TABLE_UNCONFIRMED, &out->unconfirmed);
 }
 
 static int add_segments(struct archive *a, struct index_txn *t, struct archive_stats *out)
@@ -489,13 +491,22 @@ int archive_stats(struct archive *a, struct archive_stats *out)
     if (err == 0)
         err = add_segments(a, t, out);
     if (err == 0)
-        err = add_parts(t, out);
-    if (err == 0)
-        err = index_count(t, TABLE_UNCONFIRMED, &out->unconfirmed);
+        err = add_counts(t, out);
     index_abort(t);
     if (err == 0)
         err = join(a->path, "index/data.mdb", path);
     if (err == 0)
         out->index_bytes = allocated(path);
+    return err;
+}
+
+int archive_quick_stats(struct archive *a, struct archive_stats *out)
+{
+    struct index_txn *t = NULL;
+    *out = (struct archive_stats){0};
+    int err = index_begin_read(a->index, &t);
+    if (err == 0)
+        err = add_counts(t, out);
+    index_abort(t);
     return err;
 }

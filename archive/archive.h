@@ -147,4 +147,8 @@ struct archive_stats {
 
 int archive_stats(struct archive *a, struct archive_stats *out);
 
+/* Those of its numbers that cost next to nothing, however large the archive: parts,
+ * parts_kept_bytes, parts_named_bytes and unconfirmed. The others are 0. */
+int archive_quick_stats(struct archive *a, struct archive_stats *out);
+
 #endif

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A line: account, n, segment, offset; or "part", SHA-256, segment, offset. */
 #define LINE_SIZE_MAX 128
@@ -67,13 +68,14 @@ static int each_line(struct archive *a,
     return -ENOMEM;
 }
 
+/* arg: the account, or NULL for all. */
 static void take_message(const char *line, void *arg, struct buffer *out)
 {
     const uint32_t *account = arg;
     struct damaged_message m;
     if (sscanf(line, "%" SCNu32 " %" SCNu64 " %" SCNu64 " %" SCNu64, &m.account, &m.n,
                &m.place.segment, &m.place.offset) == 4 &&
-        m.account == *account)
+        (account == NULL || m.account == *account))
         buffer_put(out, &m, sizeof(m));
 }
 
@@ -113,15 +115,24 @@ static void take_part(const char *line, void *arg, struct buffer *out)
     buffer_put(out, &p, sizeof(p));
 }
 
+static bool same_place(const struct place *a, const struct place *b)
+{
+    return a->segment == b->segment && a->offset == b->offset;
+}
+
+static bool still_hurt(const struct damaged_message *m, struct index_txn *t)
+{
+    struct message_row row;
+    return row_get_message(t, m->account, m->n, &row) != 0 ||
+           same_place(&row.place, &m->place);
+}
+
 bool damage_has(const struct damaged_message *list, size_t count, uint64_t n,
                 struct index_txn *t)
 {
-    struct message_row row;
     for (size_t i = 0; i < count; i++)
         if (list[i].n == n)
-            return t == NULL || row_get_message(t, list[i].account, n, &row) != 0 ||
-                   (row.place.segment == list[i].place.segment &&
-                    row.place.offset == list[i].place.offset);
+            return t == NULL || still_hurt(&list[i], t);
     return false;
 }
 
@@ -132,5 +143,60 @@ int damage_load_parts(struct archive *a, struct damaged_part **out_list, size_t 
     void *array = list.data;
     *out_list = array;
     *out_count = list.size / sizeof(struct damaged_part);
+    return err;
+}
+
+static uint64_t count_messages(const struct damaged_message *list, size_t count,
+                               struct index_txn *t)
+{
+    uint64_t hurt = 0;
+    for (size_t i = 0; i < count; i++)
+        hurt += i >= DAMAGE_LOOKED_MAX || still_hurt(&list[i], t);
+    return hurt;
+}
+
+static int compare_parts(const void *a, const void *b)
+{
+    const struct damaged_part *x = a, *y = b;
+    return memcmp(x->sha256, y->sha256, SHA256_SIZE);
+}
+
+/* The list has a part once for each message that names it. */
+static uint64_t count_parts(struct damaged_part *list, size_t count, struct index_txn *t)
+{
+    struct part_row row;
+    uint64_t hurt = 0;
+    if (count > 0)
+        qsort(list, count, sizeof(*list), compare_parts);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && compare_parts(&list[i - 1], &list[i]) == 0)
+            continue;
+        hurt += i >= DAMAGE_LOOKED_MAX || row_get_part(t, list[i].sha256, &row) != 0 ||
+                same_place(&row.place, &list[i].place);
+    }
+    return hurt;
+}
+
+int damage_count(struct archive *a, struct damage_count *out)
+{
+    struct buffer messages = {0};
+    struct damaged_part *parts = NULL;
+    struct index_txn *t = NULL;
+    size_t parts_count = 0;
+    *out = (struct damage_count){0};
+    int err = each_line(a, take_message, NULL, &messages);
+    if (err == 0)
+        err = damage_load_parts(a, &parts, &parts_count);
+    if (err == 0 && (messages.size > 0 || parts_count > 0))
+        err = index_begin_read(a->index, &t);
+    if (err == 0) {
+        const void *list = messages.data; /* malloc()ed: aligned for any type */
+        out->messages =
+            count_messages(list, messages.size / sizeof(struct damaged_message), t);
+        out->parts = count_parts(parts, parts_count, t);
+    }
+    index_abort(t);
+    buffer_free(&messages);
+    free(parts);
     return err;
 }

@@ -44,4 +44,14 @@ bool damage_has(const struct damaged_message *list, size_t count, uint64_t n,
 /* All parts of the list, the same way. */
 int damage_load_parts(struct archive *a, struct damaged_part **out_list, size_t *out_count);
 
+/* Looked up at most, of messages and of parts; of more the rest counts as hurt. */
+#define DAMAGE_LOOKED_MAX 10000u
+
+struct damage_count {
+    uint64_t messages, parts; /* on the list and not healed since */
+};
+
+/* 0, -ENOMEM or ERR_INDEX. */
+int damage_count(struct archive *a, struct damage_count *out);
+
 #endif

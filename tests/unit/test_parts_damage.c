@@ -1,5 +1,6 @@
 /* Damage to attachments: every message that names a hurt part is named, in every account,
  * and no other; and one of them fetched again heals it for all. */
+#include "archive/damage.h"
 #include "archive/error.h"
 #include "archive/segment.h"
 #include "tests/support/attachments.h"
@@ -291,6 +292,21 @@ static void a_part_just_stored_heals_too(void **state)
     assert_all_sound(w);
 }
 
+static void quick_numbers_are_those_of_the_full_count(void **state)
+{
+    struct world *w = *state;
+    struct fixture *f = &w->fixture;
+    struct archive_stats full, quick;
+    fixture_open(f, ARCHIVE_READ);
+    assert_int_equal(archive_stats(f->archive, &full), 0);
+    assert_int_equal(archive_quick_stats(f->archive, &quick), 0);
+    assert_true(quick.parts > 0 && quick.parts_named_bytes > quick.parts_kept_bytes);
+    assert_int_equal(quick.parts, full.parts);
+    assert_int_equal(quick.parts_kept_bytes, full.parts_kept_bytes);
+    assert_int_equal(quick.parts_named_bytes, full.parts_named_bytes);
+    assert_int_equal(quick.unconfirmed, full.unconfirmed);
+}
+
 /* A copy that came back to life (from a backup, say) is not the one that is read. */
 static void a_sound_older_copy_hides_no_damage(void **state)
 {
@@ -298,10 +314,15 @@ static void a_sound_older_copy_hides_no_damage(void **state)
     struct fixture *f = &w->fixture;
     fixture_open(f, ARCHIVE_WRITE);
     struct seen_record first = hurt_part(f, 0, 0, IN_BODY);
+    struct damage_count damage;
     assert_hurt(w, 0);
+    assert_int_equal(damage_count(f->archive, &damage), 0);
+    assert_int_equal(damage.parts, 1);
     struct intake *in = fixture_intake(f, names[0]);
     assert_true(take(w, in, 0, 0));
     fixture_finish(f, in);
+    assert_int_equal(damage_count(f->archive, &damage), 0);
+    assert_int_equal(damage.parts, 0);
     assert_all_sound(w);
     segment_flip(f, first.place.segment, first.place.offset, 3);
     assert_all_sound(w);
@@ -431,6 +452,7 @@ int main(void)
         TEST(a_sound_older_copy_hides_no_damage),
         TEST(fetched_by_all_at_once_it_is_stored_once_more),
         TEST(a_removed_segment_of_parts_is_found_and_heals),
+        TEST(quick_numbers_are_those_of_the_full_count),
         TEST(quick_names_them_too),
         TEST(each_flipped_bit_is_found),
     };

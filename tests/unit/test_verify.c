@@ -1,5 +1,6 @@
 /* Damage: every flipped bit is found, nothing wrong is ever given out as right, and what
  * the server still has heals. */
+#include "archive/damage.h"
 #include "archive/error.h"
 #include "archive/index.h"
 #include "archive/record.h"
@@ -264,6 +265,13 @@ static void fetch_again(struct fixture *f, const char *name, int count, size_t s
     assert_int_equal(healed, expected_healed);
 }
 
+static void assert_counted(const struct fixture *f, uint64_t messages)
+{
+    struct damage_count damage;
+    assert_int_equal(damage_count(f->archive, &damage), 0);
+    assert_int_equal(damage.messages, messages);
+}
+
 static void heals(struct fixture *f, uint64_t id, uint8_t type, bool in_meta,
                   const char *name, int count, size_t size)
 {
@@ -281,7 +289,9 @@ static void heals(struct fixture *f, uint64_t id, uint8_t type, bool in_meta,
     assert_int_equal(s.messages_hurt, count);
     fixture_close(f);
     fixture_open(f, ARCHIVE_WRITE);
+    assert_counted(f, (uint64_t)count);
     fetch_again(f, name, count, size, count);
+    assert_counted(f, 0); /* before the next check */
     s = fixture_verify(f, false);
     if (verify_found_damage(&s))
         fail_msg("%s", f->notes);
