@@ -8,7 +8,7 @@ VERSION := 0.1.0
 
 # What the program needs, and what its tests need on top (Debian's package names).
 DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-dev \
-              libxxhash-dev libmodpbase64-dev libgmime-3.0-dev libsystemd-dev
+              libxxhash-dev libmodpbase64-dev libgmime-3.0-dev libsystemd-dev libmicrohttpd-dev
 DEPS_DEMO  :=
 DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd man-db zsh
 DEPS_BENCH := mpop fetchmail getmail6 borgbackup restic util-linux findutils
@@ -36,9 +36,9 @@ endif
 OPT    ?= -O2 -g
 SAN    :=
 # Evaluated on first use: `make deps` must work before pkg-config exists.
-PKGS    = openssl liburing libzstd lmdb libxxhash gmime-3.0 libsystemd
+PKGS    = openssl liburing libzstd lmdb libxxhash gmime-3.0 libsystemd libmicrohttpd
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g'))$(PKG_CFLAGS)
-LIBS_DAEMON := -lssl -lcrypto -luring -lzstd -llmdb -lxxhash -lmodpbase64 -lsystemd
+LIBS_DAEMON := -lssl -lcrypto -luring -lzstd -llmdb -lxxhash -lmodpbase64 -lsystemd -lmicrohttpd
 LIBS_TOOLS   = $(eval LIBS_TOOLS := -lcrypto -lzstd -llmdb -lxxhash -lmodpbase64 $$(shell pkg-config --libs gmime-3.0))$(LIBS_TOOLS)
 
 CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMAILCASK_VERSION='"$(VERSION)"' -I.
@@ -267,6 +267,7 @@ install: programs man ## install under DESTDIR and PREFIX; starts nothing, makes
 	install -D -m 0644 daemon/package/mailcask.sysusers $(PLACE)/lib/sysusers.d/mailcask.conf
 	install -D -m 0644 daemon/package/mailcask.tmpfiles $(PLACE)/lib/tmpfiles.d/mailcask.conf
 	install -D -m 0644 daemon/package/mailcask.conf $(PLACE)/share/doc/mailcask/examples/mailcask.conf
+	install -m 0644 daemon/package/mailcask-alerts.yml $(PLACE)/share/doc/mailcask/examples/mailcask-alerts.yml
 	install -d $(PLACE)/lib/systemd/system
 	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@TYPE@,$(UNIT_TYPE),' \
 	    daemon/package/mailcaskd.service.in >$(PLACE)/lib/systemd/system/mailcaskd.service

@@ -73,6 +73,7 @@ struct config {
     bool deletes;
     bool require_reason; /* of those who are given messages */
     uint64_t max_memory_bytes;
+    const char *metrics;                 /* an address for loopback_parse(), or NULL */
     const struct config_server *servers; /* by name */
     size_t server_count;
     const struct config_account *accounts; /* by name */

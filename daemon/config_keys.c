@@ -1,6 +1,7 @@
 #include "daemon/config_keys.h"
 
 #include "daemon/config_value.h"
+#include "daemon/loopback.h"
 #include "daemon/providers.h"
 
 #include <stdbool.h>
@@ -24,6 +25,10 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_REQUIRE_REASON] =
         {"require-reason", SECTION_ARCHIVE, TYPE_YES_NO, "no", 0, 0, "yes, no",
          "Whether 'mailcask show' and 'mailcask restore' demand --reason."},
+    [KEY_METRICS] =
+        {"metrics", SECTION_ARCHIVE, TYPE_LOOPBACK, "", 0, 0, LOOPBACK_ALLOWED,
+         "Where Prometheus finds the service's numbers, under /metrics; without "
+         "it nowhere."},
     [KEY_PRESET] = {"preset", SECTION_SERVER, TYPE_PRESET, "", 0, 0, PROVIDER_PRESETS,
                     "A provider whose host, and user where it wants another than the "
                     "address, are known; keys of the section's own come first."},

@@ -11,6 +11,7 @@ enum config_key_id {
     KEY_DELETES,
     KEY_MAX_MEMORY,
     KEY_REQUIRE_REASON,
+    KEY_METRICS,
     KEY_PRESET,
     KEY_HOST,
     KEY_PORT,
@@ -58,6 +59,7 @@ enum config_type {
     TYPE_AVOID,       /* capabilities, between blanks */
     TYPE_FINGERPRINT, /* sha256: and 64 hexadecimal digits */
     TYPE_DELETE,      /* never, archived, after DURATION */
+    TYPE_LOOPBACK,    /* of loopback.h */
 };
 
 struct config_key {

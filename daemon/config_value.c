@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "daemon/config.h"
+#include "daemon/loopback.h"
 #include "daemon/providers.h"
 
 #include <arpa/inet.h>
@@ -239,6 +240,12 @@ static int parse_pattern(const char *text)
     return config_value_expand(text, "u@d", NULL, &size);
 }
 
+static int parse_loopback(const char *text)
+{
+    struct loopback address;
+    return loopback_parse(text, &address);
+}
+
 int config_value_parse(const struct config_key *key, const char *text,
                        struct config_value *out)
 {
@@ -275,6 +282,8 @@ int config_value_parse(const struct config_key *key, const char *text,
         return parse_fingerprint(text, out->fingerprint);
     case TYPE_DELETE:
         return parse_delete(key, text, out);
+    case TYPE_LOOPBACK:
+        return parse_loopback(text);
     }
     return ERR_SYNTAX;
 }

@@ -182,7 +182,7 @@ static int fetch(struct once *o)
         if (scheduler_finished(o->rounds.scheduler))
             break; /* none of them could be begun */
         draw(o);
-        rounds_wait(&o->rounds, how->signals, o->control, pause_ms);
+        rounds_wait(&o->rounds, how->signals, o->control, NULL, pause_ms);
         int err = rounds_failure(&o->rounds, text);
         take_ends(o, err != 0);
         if (err != 0) {

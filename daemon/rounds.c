@@ -71,7 +71,8 @@ void rounds_destroy(struct rounds *r)
 
 static void report_note(void *arg, enum archive_note note, const char *text)
 {
-    const struct rounds *r = arg;
+    struct rounds *r = arg;
+    r->damage_found += note == NOTE_DAMAGE;
     log_line(r->log, "mailcaskd: archive %s: %s%s", r->config->archive_path,
              note == NOTE_DAMAGE ? "damage: " : "", text);
 }
@@ -207,6 +208,7 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
         return no_room(r, out_text);
     const struct archive_options options = {
         .mode = ARCHIVE_WRITE, .report = report_note, .arg = r};
+    r->damage_found = 0;
     int err = archive_open(r->config->archive_path, &options, &r->archive);
     if (err != 0) {
         r->archive = NULL;
@@ -410,19 +412,27 @@ static int wait_ms(const struct rounds *r, uint64_t max_ms)
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
-void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
-                 uint64_t max_ms)
+static uint64_t sooner(uint64_t one, uint64_t other)
 {
-    struct pollfd fds[2 + CONTROL_FDS_MAX] = {
+    return one < other ? one : other;
+}
+
+void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
+                 struct metrics_server *metrics, uint64_t max_ms)
+{
+    struct pollfd fds[3 + CONTROL_FDS_MAX] = {
         {.fd = signals->fd, .events = POLLIN},
         {.fd = sessions_fd(r->sessions), .events = POLLIN},
+        {.fd = metrics_server_fd(metrics), .events = POLLIN},
     };
     uint64_t now_ms = clock_now_ms();
-    uint64_t serve_ms = control_wait_ms(control, now_ms);
-    size_t count = 2 + control_fds(control, now_ms, fds + 2);
-    (void)poll(fds, count, wait_ms(r, serve_ms < max_ms ? serve_ms : max_ms));
+    uint64_t serve_ms =
+        sooner(control_wait_ms(control, now_ms), metrics_server_wait_ms(metrics, now_ms));
+    size_t count = 3 + control_fds(control, now_ms, fds + 3);
+    (void)poll(fds, count, wait_ms(r, sooner(serve_ms, max_ms)));
     signals_take(signals);
     control_serve(control, clock_now_ms());
+    metrics_server_serve(metrics, clock_now_ms());
 }
 
 bool rounds_take(struct rounds *r, struct session_end *out)

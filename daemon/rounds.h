@@ -11,6 +11,7 @@
 #include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/marks.h"
+#include "daemon/metrics_server.h"
 #include "daemon/pauses.h"
 #include "daemon/refused.h"
 #include "daemon/scheduler.h"
@@ -38,6 +39,7 @@ struct rounds {
     bool marks_unsaved;      /* that was said */
     bool pauses_unsaved;     /* as well */
     struct archive *archive; /* NULL: closed */
+    uint64_t damage_found;   /* when it was opened last: notes of damage */
     struct sessions *sessions;
     struct space space;
     uint64_t space_looked_ms;
@@ -80,9 +82,10 @@ bool rounds_pause(struct rounds *r, enum pause_scope scope, uint32_t index, bool
 void rounds_begin(struct rounds *r);
 
 /* Wait until a session ends, a signal comes, it is an account's turn, or max_ms have
- * passed. Takes the signals, then serves the control socket. */
+ * passed. Takes the signals, then serves the control socket and metrics, which may be NULL.
+ */
 void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
-                 uint64_t max_ms);
+                 struct metrics_server *metrics, uint64_t max_ms);
 
 /* A session that has ended, to be given to rounds_settle() before anything else is asked of
  * r. out->account is an index in r->config, never SESSIONS_NOBODY. False if there is none

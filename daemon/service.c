@@ -4,6 +4,7 @@
 #include "archive/size_text.h"
 #include "daemon/clock.h"
 #include "daemon/exits.h"
+#include "daemon/metrics_source.h"
 #include "daemon/notify.h"
 #include "daemon/progress.h"
 #include "daemon/requests.h"
@@ -27,6 +28,8 @@ struct service {
     struct status status;
     struct notify notify;
     struct control *control;
+    struct metrics_source metrics_source;
+    struct metrics_server *metrics;
     uint64_t opened_ms; /* when the archive was opened last */
     uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
     char problem[ARCHIVE_PROBLEM_SIZE]; /* why it is not open, as said last */
@@ -97,6 +100,7 @@ static void take_ends(struct service *v, bool archive_failed)
     struct session_end end;
     while (rounds_take(&v->rounds, &end)) {
         bool by_archive = archive_failed && end.outcome.scope == SCOPE_PROCESS;
+        metrics_count(&v->metrics_source.counts, &end);
         if (by_archive) {
             end.outcome.retry = RETRY_NONE;
             end.outcome.more = true;
@@ -130,6 +134,7 @@ static void reload(struct service *v)
     log_line(log, "mailcaskd: configuration read again, %zu account%s on %zu server%s",
              config->account_count, config->account_count == 1 ? "" : "s",
              config->server_count, config->server_count == 1 ? "" : "s");
+    metrics_server_listen(v->metrics, config->metrics, clock_now_ms());
     if (config->max_memory_bytes != memory)
         log_line(log, "mailcaskd: max-memory changes with the next start");
 }
@@ -163,7 +168,8 @@ static bool wait_for_events(struct service *v, uint64_t max_ms)
     notify_alive(&v->notify, clock_now_ms());
     tell_status(v);
     uint64_t alive_ms = notify_wait_ms(&v->notify, clock_now_ms());
-    rounds_wait(&v->rounds, signals, v->control, alive_ms < max_ms ? alive_ms : max_ms);
+    rounds_wait(&v->rounds, signals, v->control, v->metrics,
+                alive_ms < max_ms ? alive_ms : max_ms);
     bool asked = signals->reload;
     if (asked) {
         signals->reload = false;
@@ -243,17 +249,25 @@ static void run(struct service *v)
     }
 }
 
+static void stop_answering(struct service *v)
+{
+    control_destroy(v->control);
+    v->control = NULL;
+    metrics_server_destroy(v->metrics);
+    v->metrics = NULL;
+}
+
 /* The archive is open. 0, or why the last messages could not be written. */
 static int serve(struct service *v)
 {
     v->opened_ms = clock_now_ms();
     rounds_announce(&v->rounds, NULL);
     status_listen(&v->status, v->control, v->how->log);
+    metrics_server_listen(v->metrics, v->rounds.config->metrics, clock_now_ms());
     notify_ready();
     run(v);
     notify_stopping();
-    control_destroy(v->control);
-    v->control = NULL;
+    stop_answering(v);
     int err = rounds_close(&v->rounds);
     take_ends(v, true);
     log_line(v->how->log, "mailcaskd: stopped");
@@ -268,13 +282,17 @@ static int set_up(struct service *v)
                                 .signals = how->signals,
                                 .began_s = (int64_t)time(NULL),
                                 .problem = v->problem};
+    v->metrics_source = (struct metrics_source){.status = &v->status};
     int err =
         control_create(how->config->archive_path, requests_answer, &v->status, &v->control);
+    if (err == 0)
+        err = metrics_server_create(metrics_source_text, &v->metrics_source, how->log,
+                                    &v->metrics);
     if (err == 0)
         err = rounds_create(&v->rounds, how->config, NULL, SCHEDULER_SERVICE, how->backend,
                             how->log);
     if (err != 0) {
-        control_destroy(v->control);
+        stop_answering(v);
         config_free(how->config);
         log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
     }
@@ -294,7 +312,7 @@ int service_run(const struct service_config *how)
         err = serve(&v);
     else
         log_line(how->log, "mailcaskd: %s", text);
-    control_destroy(v.control);
+    stop_answering(&v);
     rounds_destroy(&v.rounds);
     return err == 0 ? EXIT_DONE : EXIT_CANNOT;
 }

@@ -112,7 +112,7 @@ static void put_server(struct buffer *out, const struct rounds *r, uint32_t i,
     control_object_end(out);
 }
 
-static const char *state_word(enum scheduler_state state)
+const char *status_state_word(enum scheduler_state state)
 {
     switch (state) {
     case SCHEDULER_WAITING:
@@ -156,6 +156,17 @@ static enum scheduler_state state_when_paused(enum scheduler_state state)
     return waits ? SCHEDULER_PAUSED : state;
 }
 
+enum scheduler_state status_account_state(const struct rounds *r, uint32_t account)
+{
+    uint64_t due_ms = 0;
+    uint32_t failures = 0;
+    int64_t since_s = 0;
+    enum scheduler_state state =
+        scheduler_status(r->scheduler, account, &due_ms, &failures);
+    bool paused = pauses_of_account(r->pauses, account, &since_s) != PAUSE_NONE;
+    return paused ? state_when_paused(state) : state;
+}
+
 static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
                         const struct now *now)
 {
@@ -164,14 +175,13 @@ static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
     uint64_t due_ms = 0;
     uint32_t failures = 0;
     int64_t paused_s = 0;
-    enum scheduler_state state = scheduler_status(r->scheduler, i, &due_ms, &failures);
+    enum scheduler_state state = status_account_state(r, i);
     enum pause_scope paused_by = pauses_of_account(r->pauses, i, &paused_s);
-    if (paused_by != PAUSE_NONE)
-        state = state_when_paused(state);
+    (void)scheduler_status(r->scheduler, i, &due_ms, &failures);
     control_object(out, "account");
     control_name(out, "account", account->name);
     control_name(out, "server", account->server->name);
-    control_name(out, "state", state_word(state));
+    control_name(out, "state", status_state_word(state));
     control_time(out, "due", state == SCHEDULER_PAUSED ? 0 : wall_time_s(now, due_ms));
     control_time(out, "paused", paused_s);
     control_name(out, "paused_by", scope_word(paused_by));

@@ -51,6 +51,10 @@ void status_put_service(struct buffer *out, const struct status *s);
 void status_put_server(struct buffer *out, const struct status *s, uint32_t server);
 void status_put_account(struct buffer *out, const struct status *s, uint32_t account);
 
+/* Of an account, and the word that stands for it. */
+enum scheduler_state status_account_state(const struct rounds *r, uint32_t account);
+const char *status_state_word(enum scheduler_state state);
+
 /* control_listen(); that it cannot is logged, and keeps no service from running. */
 void status_listen(const struct status *s, struct control *control, struct log *log);
 

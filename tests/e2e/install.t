@@ -10,6 +10,7 @@ from harness import *
 FILES = {"bin/mailcask": 0o755, "sbin/mailcaskd": 0o755, "lib/systemd/system/mailcaskd.service": 0o644,
          "lib/sysusers.d/mailcask.conf": 0o644, "lib/tmpfiles.d/mailcask.conf": 0o644,
          "share/doc/mailcask/examples/mailcask.conf": 0o644,
+         "share/doc/mailcask/examples/mailcask-alerts.yml": 0o644,
          "share/bash-completion/completions/mailcask": 0o644,
          "share/bash-completion/completions/mailcaskd": 0o644,
          "share/zsh/site-functions/_mailcask": 0o644}

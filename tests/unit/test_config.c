@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "daemon/config_keys.h"
+#include "daemon/loopback.h"
 #include "daemon/providers.h"
 #include "tests/support/config_files.h"
 
@@ -227,6 +228,29 @@ static void sizes(void **state)
         assert_int_equal(c->max_memory_bytes, cases[i].bytes);
         config_free(c);
     }
+}
+
+static void metrics_are_served_on_loopback_only(void **state)
+{
+    const struct config_files *f = *state;
+    static const struct {
+        const char *text;
+        int family;
+    } cases[] = {
+        {"127.0.0.1:9995", AF_INET}, {"127.1.2.3:1", AF_INET}, {"[::1]:65535", AF_INET6}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[128];
+        struct loopback address;
+        snprintf(text, sizeof(text), ARCHIVE "metrics = %s\n", cases[i].text);
+        struct config *c = files_load_text(f, text);
+        assert_string_equal(c->metrics, cases[i].text);
+        assert_int_equal(loopback_parse(c->metrics, &address), 0);
+        assert_int_equal(address.address.ss_family, cases[i].family);
+        config_free(c);
+    }
+    struct config *c = files_load_text(f, ARCHIVE "metrics =\n");
+    assert_null(c->metrics);
+    config_free(c);
 }
 
 static void durations(void **state)
@@ -551,6 +575,7 @@ int main(void)
         cmocka_unit_test(blanks_crlf_and_byte_order_mark),
         cmocka_unit_test(long_lines_and_names_are_whole),
         cmocka_unit_test(sizes),
+        cmocka_unit_test(metrics_are_served_on_loopback_only),
         cmocka_unit_test(durations),
         cmocka_unit_test(fingerprints),
         cmocka_unit_test(hosts),

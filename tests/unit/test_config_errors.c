@@ -60,6 +60,9 @@ static void bad_values(void **state)
           "sha256:g" HEX_32 HEX_32}},
         {KEY_MAX_CONNECTIONS, {"0", "1001", "many"}},
         {KEY_AVOID, {"pipelinig", "capa,utf8", "stls", "none"}},
+        {KEY_METRICS,
+         {"9995", "127.0.0.1", "0.0.0.0:9995", "localhost:9995", "[::]:9995", "::1:9995",
+          "127.0.0.1:0", "127.0.0.1:65536", "[127.0.0.1]:9995"}},
         {KEY_SERVER, {".s", "a/b"}},
         {KEY_USER, {"%x", "%", "a%", "100% b"}},
         {KEY_PASSWORD_FILE, {"secrets/%n", "%"}},
@@ -87,7 +90,7 @@ static void unknown_keys_and_sections(void **state)
     files_refused_text(
         f, "[archive]\n\ncolour = red\n",
         "c.ini:3: unknown key 'colour'; allowed in [archive]: path, deletes, max-memory, "
-        "require-reason");
+        "require-reason, metrics");
     files_refused_text(
         f, "[account x]\nhost = h\n",
         "c.ini:2: key 'host' belongs into [server]; allowed in [account]: server, user, "
