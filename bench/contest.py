@@ -13,11 +13,14 @@ import sys
 import tempfile
 import time
 
+from harness import memory_kib
+
 ALL_CORES = sorted(os.sched_getaffinity(0))
 CLIENT_CORES = set(ALL_CORES[:1])
 SERVER_CORES = set(ALL_CORES[1:]) or CLIENT_CORES
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 OUTPUT_SHOWN = 2000
+SAMPLE_SECONDS = 0.005
 
 # wall and cpu in seconds; more: figures of the contestant's own, by name.
 Cost = collections.namedtuple("Cost", "wall cpu more", defaults=[{}])
@@ -41,22 +44,34 @@ def text(arguments):
     return [str(a) for a in arguments]
 
 
-def measure(arguments, stdin=None, env=None, cwd=None, good=(0,), output=None, cores=CLIENT_CORES):
+def measure(arguments, stdin=None, env=None, cwd=None, good=(0,), output=None, cores=CLIENT_CORES,
+            memory=False):
     """Run one command: a Cost. stdin: bytes. output: a file for what it prints; otherwise kept, and
-    shown if its exit status is not among `good`."""
+    shown if its exit status is not among `good`. memory: its peak of RssAnon, sampled, in MiB, too."""
     log = open(output, "w+b") if output else _scratch()
     with log, _scratch(stdin) as given:
         start = time.monotonic()
         child = subprocess.Popen(text(arguments), stdin=given, stdout=log, stderr=log, cwd=cwd,
                                  env={**os.environ, **(env or {})}, preexec_fn=on(cores))
-        _, status, usage = os.wait4(child.pid, 0)
+        status, usage, peak = _watch(child.pid) if memory else (*os.wait4(child.pid, 0)[1:], None)
         wall = time.monotonic() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode not in good:
             log.seek(0)
             raise Failed(f"{pathlib.Path(arguments[0]).name}: exit status {child.returncode}: "
                          f"{log.read(OUTPUT_SHOWN).decode(errors='replace')}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, {"rss": peak} if memory else {})
+
+
+def _watch(pid):
+    """Wait for it: status, usage, peak of RssAnon in MiB."""
+    peak = 0
+    while True:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            return status, usage, peak / 1024
+        peak = max(peak, memory_kib(pid, "RssAnon"))
+        time.sleep(SAMPLE_SECONDS)
 
 
 def _scratch(data=None):
@@ -81,9 +96,14 @@ def contest(contestants, rounds):
         for name in names[turn % len(names):] + names[:turn % len(names)]:
             os.sync()
             costs[name].append(contestants[name]())
-            print(f"    {name}: {costs[name][-1].wall:.2f} s, CPU {costs[name][-1].cpu:.2f} s",
-                  file=sys.stderr, flush=True)
+            told(name, costs[name][-1])
     return costs
+
+
+def told(name, cost):
+    """The cost, and a line about it for who waits for the table."""
+    print(f"    {name}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s", file=sys.stderr, flush=True)
+    return cost
 
 
 def middle(costs, figure):
