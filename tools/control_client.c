@@ -4,6 +4,7 @@
 #include "daemon/control_protocol.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -11,7 +12,8 @@
 
 #define READ_SIZE 65536
 
-static int connect_to(const char *archive, int *out_fd)
+/* flags: of socket(). */
+static int connect_to(const char *archive, int flags, int *out_fd)
 {
     const struct timeval patience = {.tv_sec = ANSWER_PATIENCE_S};
     struct control_address address;
@@ -19,7 +21,7 @@ static int connect_to(const char *archive, int *out_fd)
     if (err != 0)
         return err;
     const struct sockaddr *name = (const struct sockaddr *)&address.name;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) ||
         connect(fd, name, sizeof(address.name)) != 0)
@@ -44,16 +46,31 @@ static int say_request(int fd, const char *request)
     return sent == size ? 0 : ERR_CLOSED;
 }
 
-static int hear_answer(int fd, struct buffer *out)
+/* Until there is something to read. */
+static int wait_for_more(int fd, int stop_fd)
+{
+    struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    int ready = poll(fds, 2, ANSWER_PATIENCE_S * 1000);
+    if (ready < 0 && errno != EINTR)
+        return -errno;
+    if (ready == 0)
+        return -EAGAIN;
+    return ready > 0 && fds[1].revents != 0 ? ERR_STOPPED : 0;
+}
+
+static int hear_answer(int fd, int stop_fd, struct buffer *out)
 {
     for (;;) {
         uint8_t *to = buffer_reserve(out, READ_SIZE);
         if (to == NULL)
             return -ENOMEM;
+        int err = wait_for_more(fd, stop_fd);
+        if (err != 0)
+            return err;
         ssize_t got = recv(fd, to, READ_SIZE, 0);
         if (got == 0)
             return 0;
-        if (got < 0 && errno != EINTR)
+        if (got < 0 && errno != EINTR && errno != EAGAIN)
             return errno == ECONNRESET ? ERR_CLOSED : -errno;
         if (got > 0)
             out->size += (size_t)got;
@@ -72,13 +89,20 @@ static bool is_whole(const struct buffer *answer)
 
 int control_ask(const char *archive, const char *request, struct buffer *out)
 {
+    return control_ask_until(archive, request, -1, out);
+}
+
+int control_ask_until(const char *archive, const char *request, int stop_fd,
+                      struct buffer *out)
+{
     int fd = -1;
-    int err = connect_to(archive, &fd);
+    /* Who must not be held up does not wait to be let in either. */
+    int err = connect_to(archive, stop_fd >= 0 ? SOCK_NONBLOCK : 0, &fd);
     if (err != 0)
         return err;
     err = say_request(fd, request);
     if (err == 0)
-        err = hear_answer(fd, out);
+        err = hear_answer(fd, stop_fd, out);
     if (err == 0 && !is_whole(out))
         err = ERR_CLOSED;
     (void)close(fd);

@@ -18,6 +18,9 @@
  * -EAGAIN: it said nothing for too long; ERR_CLOSED: the answer broke off; ERR_TOO_LARGE;
  * -ENOMEM; -errno. */
 int control_ask(const char *archive, const char *request, struct buffer *out);
+/* The same, but given up once stop_fd can be read from: ERR_STOPPED. -1: never. */
+int control_ask_until(const char *archive, const char *request, int stop_fd,
+                      struct buffer *out);
 
 enum answer_type { ANSWER_TEXT, ANSWER_NUMBER, ANSWER_TIME };
 

@@ -27,6 +27,7 @@
     X(OPTION_SERVER, "server", "NAME", false, "this server of the configuration")          \
     X(OPTION_MAX_AGE, "max-age", "DURATION", false,                                        \
       "which accounts had no complete poll for so long: 30s, 15m, 24h, 2d")                \
+    X(OPTION_WATCH, "watch", "", false, "again every two seconds, until it is ended")      \
     X(OPTION_TIMEOUT, "timeout", "SECONDS", false, "how long a step may take")             \
     X(OPTION_BY_MONTH, "by-month", "", false, "a line for each month")                     \
     X(OPTION_REASON, "reason", "TEXT", false, "why, for the ledger and the system's log")  \

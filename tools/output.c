@@ -44,10 +44,15 @@ void output_clean(struct output *o, struct span text)
     buffer_free(&clean);
 }
 
-int output_finish(struct output *o)
+void output_flush(struct output *o)
 {
     if (o->error == 0 && fflush(o->file) != 0)
         o->error = -errno;
+}
+
+int output_finish(struct output *o)
+{
+    output_flush(o);
     if (o->error != 0 && o->error != -EPIPE)
         say("cannot write the output: %s", error_text(o->error));
     return o->error;

@@ -22,6 +22,8 @@ void output_print(struct output *o, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Text from anywhere, through utf8_clean(). */
 void output_clean(struct output *o, struct span text);
+/* Hand on what was printed so far. */
+void output_flush(struct output *o);
 /* Flush. The first failure, or 0. Says it on standard error unless the reader went away
  * (EPIPE). */
 int output_finish(struct output *o);

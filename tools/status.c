@@ -2,10 +2,13 @@
 #include "tools/command.h"
 #include "tools/control_client.h"
 #include "tools/overdue.h"
+#include "tools/say.h"
 #include "tools/status_text.h"
+#include "tools/watch.h"
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define FIELD_NAME_MAX 64
 
@@ -45,25 +48,61 @@ static void print_objects(struct json *j, struct span answer, const char *kind, 
     }
 }
 
+/* The members of the object. */
+static void print_all(struct json *j, struct span answer, const struct overdue *overdue)
+{
+    print_objects(j, answer, "service", false, NULL);
+    json_open(j, "servers", '[');
+    print_objects(j, answer, "server", true, NULL);
+    json_close(j, ']');
+    json_open(j, "accounts", '[');
+    print_objects(j, answer, "account", true, overdue);
+    json_close(j, ']');
+}
+
 static void print_json(struct output *out, struct span answer,
                        const struct overdue *overdue)
 {
     struct json j;
     json_begin(&j, out);
-    print_objects(&j, answer, "service", false, NULL);
-    json_open(&j, "servers", '[');
-    print_objects(&j, answer, "server", true, NULL);
-    json_close(&j, ']');
-    json_open(&j, "accounts", '[');
-    print_objects(&j, answer, "account", true, overdue);
-    json_close(&j, ']');
+    print_all(&j, answer, overdue);
     json_end(&j);
+}
+
+/* A line of --watch. */
+static void print_json_now(struct output *out, struct span answer, const char *trouble)
+{
+    struct json j;
+    json_begin(&j, out);
+    json_time(&j, "time", (int64_t)time(NULL));
+    json_string_or_null(&j, "no_answer", span_text(trouble));
+    if (answer.size == 0)
+        json_null(&j, "service");
+    print_all(&j, answer, NULL);
+    json_end(&j);
+}
+
+static int run_watch(const struct options *o, struct output *out)
+{
+    if (option_given(o, OPTION_ALL) || option_given(o, OPTION_MAX_AGE)) {
+        say("--watch goes with neither --all nor --max-age");
+        return EXIT_USAGE;
+    }
+    if (option_given(o, OPTION_JSON))
+        return watch_lines(o, out, print_json_now);
+    if (isatty(STDOUT_FILENO) != 1) {
+        say("--watch needs a terminal; with --json it prints a line every two seconds");
+        return EXIT_USAGE;
+    }
+    return watch_screen(o, out);
 }
 
 static int run_status(const struct options *o, struct output *out)
 {
     struct buffer answer = {0};
     struct overdue overdue;
+    if (option_given(o, OPTION_WATCH))
+        return run_watch(o, out);
     if (!overdue_parse(&overdue, o, (int64_t)time(NULL)))
         return EXIT_USAGE;
     int status = ask_service(o, "status", &answer);
@@ -96,6 +135,16 @@ const struct command command_status = {
         "standard error; paused or not. Of an account that never had one the time counts "
         "from the start of\n"
         "the service.\n\n"
+        "With --watch the same on the whole terminal, anew every two seconds, with rates: "
+        "of the last two\n"
+        "seconds and of the last minute. Servers and accounts with a problem come with "
+        "the newest error first.\n"
+        "A service that stops or is not there is told, and waited for. q or Ctrl-C ends "
+        "it. It needs a\n"
+        "terminal; with --json it prints an object every two seconds, one a line, with "
+        "time, and with\n"
+        "no_answer, which says why there is no service (null while there is one; service "
+        "is null then).\n\n"
         "With --json one object, with every server and account: service, servers, "
         "accounts. Times are\n"
         "RFC 3339 in UTC; what there is not, or is not known, is null.\n"
@@ -131,7 +180,7 @@ const struct command command_status = {
                 "archive there\n4  no service runs, or it does not answer",
     .example = "mailcask status --json --config /etc/mailcask/mailcask.conf\n"
                "mailcask status --max-age 24h >/dev/null",
-    .options =
-        OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_ALL) | OPTION_BIT(OPTION_MAX_AGE),
+    .options = OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_ALL) |
+               OPTION_BIT(OPTION_MAX_AGE) | OPTION_BIT(OPTION_WATCH),
     .run = run_status,
 };

@@ -9,19 +9,10 @@
 #define LABEL_COLUMNS 11
 
 /* As the service names them; in this order they are counted. */
-static const char *const states[] = {"running",   "waiting", "ready",    "parked",
-                                     "suspended", "paused",  "finished", "other"};
-#define STATE_COUNT (sizeof(states) / sizeof(states[0]))
+static const char *const states[STATUS_STATES] = {
+    "running", "waiting", "ready", "parked", "suspended", "paused", "finished", "other"};
 
-/* What is counted in a first look, since it is printed before the lists. */
-struct counts {
-    uint64_t servers, servers_failing;
-    uint64_t accounts, accounts_failing;
-    uint64_t never; /* no complete poll is known of */
-    uint64_t in_state[STATE_COUNT];
-};
-
-static bool is_failing(const struct answer_object *o)
+bool status_is_failing(const struct answer_object *o)
 {
     return answer_text(o, "error").size > 0;
 }
@@ -37,30 +28,30 @@ static bool is_paused(const struct answer_object *o)
 static size_t state_of(const struct answer_object *o)
 {
     size_t i = 0;
-    while (i < STATE_COUNT - 1 &&
+    while (i < STATUS_STATES - 1 &&
            !span_equal(answer_text(o, "state"), span_text(states[i])))
         i++;
     return i;
 }
 
-static void count(struct span answer, struct counts *out)
+void status_count(struct span answer, struct status_counts *out)
 {
     struct answer_object o;
-    *out = (struct counts){0};
+    *out = (struct status_counts){0};
     while (answer_next(&answer, &o)) {
         if (answer_is(&o, "server")) {
             out->servers++;
-            out->servers_failing += is_failing(&o);
+            out->servers_failing += status_is_failing(&o);
         } else if (answer_is(&o, "account")) {
             out->accounts++;
-            out->accounts_failing += is_failing(&o);
+            out->accounts_failing += status_is_failing(&o);
             out->never += answer_time(&o, "last_complete") == 0;
             out->in_state[state_of(&o)]++;
         }
     }
 }
 
-static void put_label(struct output *out, const char *label)
+void status_put_label(struct output *out, const char *label)
 {
     output_print(out, "%-*s ", LABEL_COLUMNS, label);
 }
@@ -94,7 +85,7 @@ static void put_size(struct output *out, const struct answer_object *o, const ch
 static void put_state(struct output *out, const struct answer_object *o)
 {
     struct span state = answer_text(o, "state");
-    put_label(out, "state");
+    status_put_label(out, "state");
     if (span_equal(state, span_text("disk-full"))) {
         output_print(out, "the disk is nearly full: nothing is fetched");
     } else if (span_equal(state, span_text("failed"))) {
@@ -109,46 +100,54 @@ static void put_state(struct output *out, const struct answer_object *o)
     put_time(out, ", next try ", answer_time(o, "next_try"), "");
     output_print(out, "\n");
     if (answer_text(o, "problem").size > 0) {
-        put_label(out, "");
+        status_put_label(out, "");
         output_clean(out, answer_text(o, "problem"));
         output_print(out, "\n");
     }
 }
 
-static void put_work(struct output *out, const struct answer_object *o)
+void status_put_room(struct output *out, const struct answer_object *o)
 {
-    put_label(out, "disk");
+    status_put_label(out, "disk");
     put_size(out, o, "free_bytes");
     output_print(out, " free; fetching stops below ");
     put_size(out, o, "stop_below_bytes");
     output_print(out, ", goes on at ");
     put_size(out, o, "go_on_at_bytes");
     output_print(out, "\n");
-    put_label(out, "memory");
+    status_put_label(out, "memory");
     put_size(out, o, "memory_bytes");
     output_print(out, " of ");
     put_size(out, o, "memory_limit_bytes");
     output_print(out, ", ");
     put_size(out, o, "memory_peak_bytes");
     output_print(out, " at most\n");
-    put_label(out, "sessions");
+}
+
+static void put_work(struct output *out, const struct answer_object *o)
+{
+    status_put_label(out, "sessions");
     output_print(out, "%" PRIu64 " under way\n", answer_number(o, "sessions"));
-    put_label(out, "since start");
+    status_put_label(out, "since start");
     output_print(out, "%" PRIu64 " messages, ", answer_number(o, "messages"));
     put_size(out, o, "received_bytes");
     output_print(out, " received, ");
     put_size(out, o, "stored_bytes");
     output_print(out, " stored in %" PRIu64 " commits\n", answer_number(o, "commits"));
+}
+
+void status_put_unconfirmed(struct output *out, const struct answer_object *o)
+{
     if (answer_number(o, "unconfirmed") == 0)
         return;
-    put_label(out, "unconfirmed");
+    status_put_label(out, "unconfirmed");
     put_unconfirmed(out, o);
     output_print(out, ", see mailcask deletions\n");
 }
 
-static void put_service(struct output *out, const struct answer_object *o)
+void status_put_service(struct output *out, const struct answer_object *o)
 {
-    put_label(out, "service");
+    status_put_label(out, "service");
     output_print(out, "mailcaskd ");
     output_clean(out, answer_text(o, "version"));
     output_print(out, ", process %" PRIu64, answer_number(o, "pid"));
@@ -158,16 +157,15 @@ static void put_service(struct output *out, const struct answer_object *o)
         output_clean(out, answer_text(o, "loop"));
     }
     output_print(out, "\n");
-    put_label(out, "archive");
+    status_put_label(out, "archive");
     output_clean(out, answer_text(o, "archive"));
     output_print(out, "\n");
     put_state(out, o);
-    put_work(out, o);
 }
 
 static void put_error(struct output *out, const struct answer_object *o)
 {
-    if (is_failing(o)) {
+    if (status_is_failing(o)) {
         output_print(out, "\n    ");
         output_clean(out, answer_text(o, "error"));
         put_time(out, " (since ", answer_time(o, "error_since"), ")");
@@ -175,7 +173,7 @@ static void put_error(struct output *out, const struct answer_object *o)
     output_print(out, "\n");
 }
 
-static void put_server(struct output *out, const struct answer_object *o)
+void status_put_server(struct output *out, const struct answer_object *o)
 {
     output_print(out, "  ");
     output_clean(out, answer_text(o, "server"));
@@ -205,7 +203,7 @@ static void put_account_state(struct output *out, const struct answer_object *o)
     put_time(out, " since ", answer_time(o, "paused"), "");
 }
 
-static void put_account(struct output *out, const struct answer_object *o)
+void status_put_account(struct output *out, const struct answer_object *o)
 {
     uint64_t failures = answer_number(o, "failures");
     output_print(out, "  ");
@@ -232,7 +230,7 @@ static void put_list(struct output *out, struct span answer, const char *kind,
     struct answer_object o;
     uint64_t left_out = 0, lines = 0;
     while (answer_next(&answer, &o)) {
-        if (!answer_is(&o, kind) || (!all && !is_failing(&o) && !is_paused(&o)))
+        if (!answer_is(&o, kind) || (!all && !status_is_failing(&o) && !is_paused(&o)))
             continue;
         if (all || lines++ < STATUS_LINES_MAX)
             put(out, &o);
@@ -243,20 +241,20 @@ static void put_list(struct output *out, struct span answer, const char *kind,
         output_print(out, "  and %" PRIu64 " more: `mailcask status --all`\n", left_out);
 }
 
-static void put_servers_head(struct output *out, const struct counts *c)
+void status_put_servers(struct output *out, const struct status_counts *c)
 {
-    put_label(out, "servers");
+    status_put_label(out, "servers");
     output_print(out, "%" PRIu64, c->servers);
     if (c->servers_failing > 0)
         output_print(out, ", %" PRIu64 " with a problem", c->servers_failing);
     output_print(out, "\n");
 }
 
-static void put_accounts_head(struct output *out, const struct counts *c)
+void status_put_accounts(struct output *out, const struct status_counts *c)
 {
-    put_label(out, "accounts");
+    status_put_label(out, "accounts");
     output_print(out, "%" PRIu64, c->accounts);
-    for (size_t i = 0; i < STATE_COUNT; i++)
+    for (size_t i = 0; i < STATUS_STATES; i++)
         if (c->in_state[i] > 0)
             output_print(out, ", %" PRIu64 " %s", c->in_state[i], states[i]);
     if (c->accounts_failing > 0)
@@ -268,15 +266,19 @@ static void put_accounts_head(struct output *out, const struct counts *c)
 
 void status_text(struct output *out, struct span answer, bool all)
 {
-    struct counts counts;
+    struct status_counts counts;
     struct answer_object o;
     struct span rest = answer;
-    count(answer, &counts);
+    status_count(answer, &counts);
     while (answer_next(&rest, &o))
-        if (answer_is(&o, "service"))
-            put_service(out, &o);
-    put_servers_head(out, &counts);
-    put_list(out, answer, "server", put_server, all);
-    put_accounts_head(out, &counts);
-    put_list(out, answer, "account", put_account, all);
+        if (answer_is(&o, "service")) {
+            status_put_service(out, &o);
+            status_put_room(out, &o);
+            put_work(out, &o);
+            status_put_unconfirmed(out, &o);
+        }
+    status_put_servers(out, &counts);
+    put_list(out, answer, "server", status_put_server, all);
+    status_put_accounts(out, &counts);
+    put_list(out, answer, "account", status_put_account, all);
 }
