@@ -43,6 +43,9 @@ struct tls_policy {
     enum tls_oldest oldest; /* never lowered by itself */
 };
 
+/* The file of the CAs that a policy trusts, if it has no pin. */
+const char *tls_ca_path(const struct tls_policy *policy);
+
 /* One policy with its trusted certificates, loaded once: tens of milliseconds for the
  * system's. */
 struct tls_context;
@@ -154,7 +157,7 @@ enum tls_fault {
 };
 enum tls_fault tls_fault(const struct tls *tls);
 
-/* Protocol and cipher, as "TLSv1.3 TLS_AES_256_GCM_SHA384", with " (resumed)" behind if it
+/* Protocol and cipher, as "TLSv1.3 TLS_AES_128_GCM_SHA256", with " (resumed)" behind if it
  * was; only after the handshake. Cut to size bytes with the NUL. */
 void tls_describe(const struct tls *tls, char *out_text, size_t size);
 

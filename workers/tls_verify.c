@@ -326,13 +326,18 @@ static int verify_pin(X509_STORE_CTX *store, void *argument)
     return 0;
 }
 
-static int load_certificates(SSL_CTX *ctx, const char *ca_file,
+const char *tls_ca_path(const struct tls_policy *policy)
+{
+    if (policy->ca_file != NULL)
+        return policy->ca_file;
+    return access(SYSTEM_CA_FILE, R_OK) == 0 ? SYSTEM_CA_FILE
+                                             : X509_get_default_cert_file();
+}
+
+static int load_certificates(SSL_CTX *ctx, const struct tls_policy *policy,
                              char out_text[TLS_TEXT_SIZE])
 {
-    const char *path = ca_file;
-    if (path == NULL)
-        path = access(SYSTEM_CA_FILE, R_OK) == 0 ? SYSTEM_CA_FILE
-                                                 : X509_get_default_cert_file();
+    const char *path = tls_ca_path(policy);
     ERR_clear_error();
     if (SSL_CTX_load_verify_file(ctx, path) == 1)
         return 0;
@@ -341,7 +346,7 @@ static int load_certificates(SSL_CTX *ctx, const char *ca_file,
     if (ERR_SYSTEM_ERROR(code))
         why = error_text(-ERR_GET_REASON(code));
     snprintf(out_text, TLS_TEXT_SIZE, "the CA file %s cannot be used: %s%s", path, why,
-             ca_file == NULL ? " (install ca-certificates, or set ca-file)" : "");
+             policy->ca_file == NULL ? " (install ca-certificates, or set ca-file)" : "");
     ERR_clear_error();
     return ERR_NOT_FOUND;
 }
@@ -368,7 +373,7 @@ int tls_trust_init(struct tls_trust *trust, const struct tls_policy *policy, SSL
             return -ENOMEM;
         }
     }
-    return load_certificates(ctx, trust->ca_file, out_text);
+    return load_certificates(ctx, policy, out_text);
 }
 
 void tls_trust_clear(struct tls_trust *trust)

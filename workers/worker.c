@@ -71,8 +71,7 @@ static void context_destroy(struct worker *w, struct worker_context *context)
 static uint64_t stamp_of(const struct tls_policy *policy)
 {
     struct stat st;
-    if (policy->ca_file == NULL || policy->fingerprint != NULL ||
-        stat(policy->ca_file, &st) != 0)
+    if (policy->fingerprint != NULL || stat(tls_ca_path(policy), &st) != 0)
         return 0;
     const int64_t parts[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, (int64_t)st.st_size,
                              (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec};
@@ -85,9 +84,10 @@ static bool same_policy(const struct worker_context *c, const struct tls_policy 
         return false;
     if (c->pinned)
         return memcmp(c->fingerprint, policy->fingerprint, sizeof(c->fingerprint)) == 0;
-    if (c->ca_file == NULL || policy->ca_file == NULL)
-        return c->ca_file == policy->ca_file;
-    return strcmp(c->ca_file, policy->ca_file) == 0 && c->stamp == stamp_of(policy);
+    bool same_path = c->ca_file == NULL || policy->ca_file == NULL
+                         ? c->ca_file == policy->ca_file
+                         : strcmp(c->ca_file, policy->ca_file) == 0;
+    return same_path && c->stamp == stamp_of(policy);
 }
 
 static void make_room(struct worker *w)

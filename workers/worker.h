@@ -52,7 +52,7 @@ struct worker_shared {
 struct worker_context {
     struct tls_context *tls;
     char *ca_file;  /* NULL: the system's */
-    uint64_t stamp; /* of ca_file, to see that it was replaced */
+    uint64_t stamp; /* of that file, to see that it was replaced */
     bool pinned;
     uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
     enum tls_oldest oldest;

@@ -77,6 +77,39 @@ def another_ca():
     server.stop()
 
 
+SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt"
+NAMESPACE = """
+set -e
+mount --bind "$1" %s
+shift
+exec "$@"
+""" % SYSTEM_CAS
+
+
+def the_systems_cas_are_replaced():
+    """As an update of them does, in a mount namespace of our own."""
+    name = "the system's CAs are replaced"
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if run([*unshare, "true"]).status != 0 or not os.path.exists(SYSTEM_CAS):
+        skip(name, "no mount namespace of our own, or no CAs")
+        return
+    server = serve()
+    cask = Mailcask()
+    cask.add_server("s", server.port, "", poll="1s")
+    cask.add_account("a", "s")
+    cask.init()
+    cas = cask.folder / "cas.pem"
+    cas.write_bytes(made.ca.read_bytes())
+    service = Server([*unshare, "sh", "-c", NAMESPACE, "sh", cas, BUILD / "mailcaskd", "--config",
+                      cask.write_config()], temp_folder())
+    is_(resumed(server, 2), ["no", "yes"], f"{name}: before that, resumed")
+    cas.write_bytes(Certificates().ca.read_bytes())
+    server.wait_log("^tls-failed .*unknown ca")
+    ok(True, f"{name}: verified anew at the next poll")
+    service.stop()
+    server.stop()
+
+
 def dovecot(tls):
     name = f"Dovecot, {tls}"
     server = dovecot_or_skip(name)
@@ -111,6 +144,7 @@ polls_resume("STLS", "starttls")
 a_server_without_tickets()
 a_server_that_restarts()
 another_ca()
+the_systems_cas_are_replaced()
 dovecot("implicit")
 dovecot("starttls")
 done()
