@@ -103,7 +103,7 @@ struct pool_result {
     struct pool_counts counts;
     struct pool_marks marks; /* to go into the mailbox's next job */
     const char *address;     /* "192.0.2.1:995"; "": never connected */
-    const char *tls;         /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "": no TLS */
+    const char *tls;         /* "TLSv1.3 TLS_AES_128_GCM_SHA256"; "": no TLS */
     const char *aside;  /* the message that was put aside, one sentence; "": none. It ends
                            its session, so there is one at most */
     const char *notice; /* what an administrator should know of the maildrop, one sentence

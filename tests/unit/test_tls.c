@@ -526,7 +526,7 @@ static void describes_protocol_and_cipher(void **state)
     fixture_open(&f, TLS1_3_VERSION);
     struct tls_link *link = established(&f);
     tls_describe(link->client, text, sizeof(text));
-    assert_string_equal(text, "TLSv1.3 TLS_AES_256_GCM_SHA384");
+    assert_string_equal(text, "TLSv1.3 TLS_AES_128_GCM_SHA256");
     assert_string_equal(tls_error(link->client), "");
     tls_link_destroy(link);
     fixture_close(&f);
