@@ -9,8 +9,13 @@
 #include <string.h>
 
 /* A look-up may outlast its session: whoever comes second, the answer or the session's end,
- * frees this. */
-enum resolution_state { RESOLUTION_OPEN, RESOLUTION_ANSWERED, RESOLUTION_ABANDONED };
+ * frees this. An answer that comes while it is still being asked for needs no parcel. */
+enum resolution_state {
+    RESOLUTION_ASKED,
+    RESOLUTION_OPEN,
+    RESOLUTION_ANSWERED,
+    RESOLUTION_ABANDONED
+};
 
 struct resolution {
     struct parcel parcel;
@@ -80,10 +85,9 @@ void session_judge_address(struct session *s)
         s->marks.address = s->other_address_id;
 }
 
-static void open_resolution(void *arg)
+/* Frees r. */
+static void take_resolution(struct session *s, struct resolution *r)
 {
-    struct resolution *r = arg;
-    struct session *s = r->session;
     s->resolution = NULL;
     if (s->step == SESSION_RESOLVES && r->answer.err != 0) {
         cannot_resolve(s, r->answer.err, r->answer.text);
@@ -99,6 +103,13 @@ static void open_resolution(void *arg)
         }
     }
     free(r);
+}
+
+static void open_resolution(void *arg)
+{
+    struct resolution *r = arg;
+    struct session *s = r->session;
+    take_resolution(s, r);
     session_turn(s);
 }
 
@@ -106,9 +117,10 @@ static void resolved(void *arg, const struct resolver_answer *answer)
 {
     struct resolution *r = arg;
     r->answer = *answer;
-    if (atomic_exchange(&r->state, RESOLUTION_ANSWERED) == RESOLUTION_ABANDONED)
+    int before = atomic_exchange(&r->state, RESOLUTION_ANSWERED);
+    if (before == RESOLUTION_ABANDONED)
         free(r);
-    else
+    else if (before == RESOLUTION_OPEN)
         worker_post(r->worker, &r->parcel);
 }
 
@@ -128,7 +140,11 @@ void session_resolve(struct session *s)
         s->resolution = NULL;
         free(r);
         cannot_resolve(s, err, error_text(err));
+        return;
     }
+    int asked = RESOLUTION_ASKED;
+    if (!atomic_compare_exchange_strong(&r->state, &asked, RESOLUTION_OPEN))
+        take_resolution(s, r);
 }
 
 bool session_resolve_cancel(struct session *s)
