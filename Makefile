@@ -10,7 +10,7 @@ VERSION := 0.1.0
 DEPS_BUILD := gcc make pkg-config libssl-dev liburing-dev libzstd-dev liblmdb-dev \
               libxxhash-dev libmodpbase64-dev libgmime-3.0-dev libsystemd-dev libmicrohttpd-dev
 DEPS_DEMO  :=
-DEPS_TEST  := libcmocka-dev dovecot-pop3d curl openssl python3 perl zstd man-db zsh prometheus
+DEPS_TEST  := libcmocka-dev dovecot-pop3d dovecot-imapd isync curl openssl python3 perl zstd man-db zsh prometheus
 DEPS_BENCH := mpop fetchmail getmail6 borgbackup restic util-linux findutils
 DEPS_PLANT := patch
 DEPS_LINT  := clang clang-format clang-tidy
