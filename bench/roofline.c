@@ -241,9 +241,37 @@ static void measure(const char *name, const struct pile *p,
     printf("%s %.6f %zu\n", name, cpu_seconds() - start, p->all.size);
 }
 
+static void release(struct pile *p)
+{
+    free(p->all.data);
+    free(p->ends);
+}
+
+static void release_all(struct work *w)
+{
+    release(&w->messages);
+    release(&w->text);
+    release(&w->parts);
+    release(&w->new);
+    release(&w->encoded);
+    free(w->run.data);
+    tdestroy(w->seen, free);
+}
+
+static void measure_all(struct work *w, struct compressor *c)
+{
+    char *line = allocate(NULL, modp_b64_decode_len(BASE64_LINE_MAX));
+    measure("sha256-messages", &w->messages, hash, NULL);
+    measure("sha256-parts", &w->parts, hash, NULL);
+    measure("base64", &w->encoded, decode, line);
+    measure("zstd-text", &w->text, compress, c);
+    measure("zstd-parts", &w->new, compress, c);
+    free(line);
+}
+
 int main(int argc, char **argv)
 {
-    static struct work w;
+    struct work w = {0};
     struct base64_sink sink = {on_text, on_decoded, on_run_end, &w};
     struct base64_scanner *scanner = base64_scanner_create(BASE64_MINIMUM, &sink);
     struct compressor c = {codec_create(), allocate(NULL, codec_bound(PIECE_BYTES))};
@@ -251,11 +279,10 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     for (int i = 1; i < argc; i++)
         read_account(&w, scanner, argv[i]);
-    uint8_t *line = allocate(NULL, modp_b64_decode_len(BASE64_LINE_MAX));
-    measure("sha256-messages", &w.messages, hash, NULL);
-    measure("sha256-parts", &w.parts, hash, NULL);
-    measure("base64", &w.encoded, decode, line);
-    measure("zstd-text", &w.text, compress, &c);
-    measure("zstd-parts", &w.new, compress, &c);
-    return 0;
+    measure_all(&w, &c);
+    base64_scanner_destroy(scanner);
+    codec_destroy(c.codec);
+    free(c.out);
+    release_all(&w);
+    return EXIT_SUCCESS;
 }
