@@ -5,6 +5,7 @@
 #include "archive/error.h"
 #include "archive/index_rows.h"
 #include "archive/reader.h"
+#include "archive/uidl_rows.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 #include "archive/index.h"
 
+#include "archive/digest.h"
 #include "archive/error.h"
 
 #include <assert.h>
@@ -48,6 +49,7 @@ struct index_txn {
     struct index *ix;
     MDB_txn *txn;
     MDB_cursor *cursors[TABLE_COUNT]; /* made on first seek; a writer's die with it */
+    struct sha256 *hash;              /* made on first use */
     bool write;
     int err; /* sticky */
 };
@@ -252,6 +254,7 @@ void index_abort(struct index_txn *t)
         return;
     close_cursors(t);
     mdb_txn_abort(t->txn);
+    sha256_destroy(t->hash);
     free(t);
 }
 
@@ -263,6 +266,7 @@ int index_commit(struct index_txn *t)
         mdb_txn_abort(t->txn);
     else
         err = index_error(mdb_txn_commit(t->txn));
+    sha256_destroy(t->hash);
     free(t);
     return err;
 }
@@ -350,6 +354,13 @@ int index_count(struct index_txn *t, enum index_table table, uint64_t *out_count
     if (rc == 0)
         *out_count = st.ms_entries;
     return index_error(rc);
+}
+
+struct sha256 *index_hash(struct index_txn *t)
+{
+    if (t->hash == NULL)
+        t->hash = sha256_create();
+    return t->hash;
 }
 
 uint64_t index_txn_id(struct index_txn *t)

@@ -32,6 +32,7 @@ enum index_table {
 
 struct index;
 struct index_txn;
+struct sha256;
 
 enum index_mode { INDEX_READ, INDEX_WRITE, INDEX_CREATE };
 
@@ -90,6 +91,9 @@ int index_walk(struct index_txn *t, enum index_table table, struct index_walk *w
 
 /* Rows of a table. */
 int index_count(struct index_txn *t, enum index_table table, uint64_t *out_count);
+/* For keys that are hashes: one that lives as long as the transaction, as making one costs
+ * more than hashing a key. NULL: no memory. */
+struct sha256 *index_hash(struct index_txn *t);
 /* Identifies the newest committed state this transaction sees. */
 uint64_t index_txn_id(struct index_txn *t);
 /* Forget readers of processes that died (each minute). */

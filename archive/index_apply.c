@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "archive/maildrop_rows.h"
+#include "archive/uidl_rows.h"
 
 #include <errno.h>
 

@@ -5,9 +5,6 @@
 #include <errno.h>
 
 #define HASH_KEY_SIZE 16
-/* A row that lists messages stops growing here (thousands of equal UIDLs or bodies): what
- * is not listed is fetched again and stored again, never hidden. */
-#define LIST_ROW_MAX (32u << 10)
 /* account, then a number of 8 bytes */
 #define PAIR_KEY_SIZE 12
 
@@ -340,71 +337,6 @@ int row_next_message(struct index_txn *t, uint32_t account, uint64_t *n,
     struct span value;
     int err = next_pair(t, TABLE_MESSAGES, account, n, &value);
     return err != 0 ? err : decode_message(value, out);
-}
-
-#define UIDL_KEY_SIZE (8 + HASH_KEY_SIZE)
-
-static struct span uidl_key(uint8_t out[UIDL_KEY_SIZE], uint32_t account, uint32_t source,
-                            struct span uidl)
-{
-    uint8_t hash[SHA256_SIZE];
-    put_key32(out, account);
-    put_key32(out + 4, source);
-    sha256_of(uidl.data, uidl.size, hash);
-    memcpy(out + 8, hash, HASH_KEY_SIZE);
-    return span_of(out, UIDL_KEY_SIZE);
-}
-
-int row_each_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
-                  int (*each)(void *arg, const struct uidl_entry *e), void *arg)
-{
-    uint8_t key[UIDL_KEY_SIZE];
-    struct span value;
-    int err = index_get(t, TABLE_UIDLS, uidl_key(key, account, source, uidl), &value);
-    if (err != 0)
-        return err == ERR_NOT_FOUND ? 0 : err;
-    struct cursor c = cursor_over(value.data, value.size);
-    while (err == 0 && cursor_left(&c) > 0) {
-        struct span other = take_span(&c);
-        struct uidl_entry entry = {.n = take_u64(&c), .listed_size = take_u64(&c)};
-        if (c.bad)
-            return ERR_INDEX;
-        if (span_equal(other, uidl)) /* keys are cut hashes: the value decides */
-            err = each(arg, &entry);
-    }
-    return err;
-}
-
-static int same_uidl_entry(void *arg, const struct uidl_entry *e)
-{
-    const struct uidl_entry *sought = arg;
-    return e->n == sought->n && e->listed_size == sought->listed_size ? ERR_EXISTS : 0;
-}
-
-void row_add_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
-                  const struct uidl_entry *entry)
-{
-    uint8_t key[UIDL_KEY_SIZE];
-    struct uidl_entry sought = *entry;
-    int err = row_each_uidl(t, account, source, uidl, same_uidl_entry, &sought);
-    if (err == ERR_EXISTS)
-        return;
-    struct span old = {0}, k = uidl_key(key, account, source, uidl);
-    if (err == 0)
-        err = index_get(t, TABLE_UIDLS, k, &old);
-    struct buffer value = {0};
-    if (err == 0)
-        buffer_put(&value, old.data, old.size);
-    buffer_put_span(&value, uidl);
-    buffer_put_u64(&value, entry->n);
-    buffer_put_u64(&value, entry->listed_size);
-    if (err != 0 && err != ERR_NOT_FOUND)
-        index_fail(t, err);
-    else if (value.failed)
-        index_fail(t, -ENOMEM);
-    else if (old.size < LIST_ROW_MAX)
-        index_put(t, TABLE_UIDLS, k, span_of(value.data, value.size));
-    buffer_free(&value);
 }
 
 #define HASH_ROW_KEY_SIZE (4 + HASH_KEY_SIZE)

@@ -102,19 +102,9 @@ void row_delete_message(struct index_txn *t, uint32_t account, uint64_t n);
 int row_next_message(struct index_txn *t, uint32_t account, uint64_t *n,
                      struct message_row *out);
 
-/* What a UIDL has meant: one (n, listed size) an entry. */
-struct uidl_entry {
-    uint64_t n;
-    uint64_t listed_size;
-};
-
-/* Calls each for every entry of this very UIDL, in the order they were put; a non-zero
- * return ends it. 0 when there are none. */
-int row_each_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
-                  int (*each)(void *arg, const struct uidl_entry *e), void *arg);
-/* Nothing happens if the entry is there. */
-void row_add_uidl(struct index_txn *t, uint32_t account, uint32_t source, struct span uidl,
-                  const struct uidl_entry *entry);
+/* A row that lists messages stops growing here (thousands of equal UIDLs or bodies): what
+ * is not listed is fetched again and stored again, never hidden. */
+#define LIST_ROW_MAX (32u << 10)
 
 /* Messages of an account whose SHA-256 begins with the same 16 bytes; compare the whole
  * with the message's meta before relying on it. Calls each in the order they were put. */

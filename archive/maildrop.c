@@ -5,6 +5,7 @@
 #include "archive/index_rows.h"
 #include "archive/number_set.h"
 #include "archive/reader.h"
+#include "archive/uidl_rows.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -141,7 +142,7 @@ const struct maildrop_row *maildrop_row(const struct maildrop *m)
 struct deletion_row maildrop_deletion(struct maildrop *m, uint64_t n)
 {
     struct deletion_row row = {0};
-    struct index_txn *t = awake(m);
+    struct index_txn *t = m->any_deletions ? awake(m) : NULL;
     if (t == NULL || row_get_deletion(t, m->account, m->source, n, &row) != 0)
         return (struct deletion_row){0};
     return row;
@@ -269,20 +270,12 @@ static void look_at_entry(struct judging *j, const struct uidl_entry *e)
 }
 
 /* All lines of one UIDL are ambiguous, whatever their sizes and order. */
-static int note_twice(void *arg, const struct uidl_entry *e)
+static void note_twice(struct judging *j, const struct uidl_entry *e)
 {
-    struct judging *j = arg;
     if (e->n != 0 && buffer_bit(&j->maildrop->sets[SET_SPOKEN], e->n)) {
         j->line.twice = true;
         buffer_put_bit(&j->maildrop->sets[SET_AMBIGUOUS], e->n);
     }
-    return 0;
-}
-
-static int judge_entry(void *arg, const struct uidl_entry *e)
-{
-    look_at_entry(arg, e);
-    return 0;
 }
 
 static bool usable(struct span uidl)
@@ -294,12 +287,17 @@ struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
                                     uint64_t listed_size)
 {
     struct judging j = {.maildrop = m, .listed_size = listed_size};
+    struct uidl_entries entries;
+    struct uidl_entry entry;
     m->lines++;
     j.txn = usable(uidl) ? awake(m) : NULL;
-    if (j.txn == NULL)
+    if (j.txn == NULL || row_find_uidl(j.txn, m->account, m->source, uidl, &entries) != 0)
         return j.line;
-    (void)row_each_uidl(j.txn, m->account, m->source, uidl, note_twice, &j);
-    (void)row_each_uidl(j.txn, m->account, m->source, uidl, judge_entry, &j);
+    /* First all of them: looking at one makes it spoken of. */
+    for (struct uidl_entries e = entries; uidl_entries_next(&e, &entry) == 0;)
+        note_twice(&j, &entry);
+    while (uidl_entries_next(&entries, &entry) == 0)
+        look_at_entry(&j, &entry);
     if (j.line.verdict == MAILDROP_WANTED && j.gone != 0) {
         maildrop_claim(m, j.gone);
         buffer_put_bit(&m->sets[SET_DOUBTED], j.gone);

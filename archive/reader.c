@@ -6,6 +6,7 @@
 #include "archive/index_rows.h"
 #include "archive/part_cache.h"
 #include "archive/segment.h"
+#include "archive/uidl_rows.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 #include "archive/error.h"
 #include "archive/maildrop_rows.h"
+#include "archive/uidl_rows.h"
 #include "archive/verify_internal.h"
 
 static int same_uidl(void *arg, const struct uidl_entry *e)

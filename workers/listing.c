@@ -4,14 +4,15 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define FIRST_CAPACITY ((size_t)64)
+/* Entries are hashed together: a call of the digest costs more than its few bytes. */
+#define UNHASHED_MAX ((size_t)1024)
+#define SIZE_DIGITS_MAX 20
 
 const struct listing_limits listing_limits_default = {
     .entries_max = LISTING_ENTRIES_MAX,
@@ -72,6 +73,8 @@ struct listing {
 
     EVP_MD_CTX *digest;
     bool digest_failed;
+    char *unhashed; /* UNHASHED_MAX bytes; of these the first unhashed_size wait for it */
+    size_t unhashed_size;
     bool disk_full; /* an entry said so (Q10) */
 };
 
@@ -116,6 +119,11 @@ int listing_create(const struct listing_limits *limits, uint32_t blank_from,
     l->blank_from = blank_from;
     l->ascending = true;
     l->summary.trust = LISTING_TRUSTED;
+    l->unhashed = malloc(UNHASHED_MAX);
+    if (l->unhashed == NULL) {
+        listing_free(l);
+        return -ENOMEM;
+    }
     l->digest = EVP_MD_CTX_new();
     if (l->digest == NULL || EVP_DigestInit_ex(l->digest, EVP_sha256(), NULL) != 1) {
         listing_free(l);
@@ -134,6 +142,8 @@ static void free_scratch(struct listing *l)
     l->sizes = NULL;
     EVP_MD_CTX_free(l->digest);
     l->digest = NULL;
+    free(l->unhashed);
+    l->unhashed = NULL;
 }
 
 void listing_free(struct listing *l)
@@ -250,7 +260,8 @@ static int begin_line(struct listing *l, struct number_set *seen, uint64_t count
 
     *at = skip_blanks(*at, end);
     /* Some servers put "+OK" before every line (Q4). */
-    if (end - *at > 3 && strncasecmp(*at, "+OK", 3) == 0 && is_blank((*at)[3]))
+    if (end - *at > 3 && **at == '+' && strncasecmp(*at, "+OK", 3) == 0 &&
+        is_blank((*at)[3]))
         *at = skip_blanks(*at + 3, end);
     uint64_t number;
     if (!take_number(at, end, &number) || number == 0 || number > LISTING_NUMBER_MAX) {
@@ -344,17 +355,46 @@ static uint64_t find_size(struct listing *l, uint32_t number, bool *out_listed)
     return row_size(row);
 }
 
+static void hash(struct listing *l, const char *data, size_t size)
+{
+    if (size > 0 && EVP_DigestUpdate(l->digest, data, size) != 1)
+        l->digest_failed = true;
+}
+
+static void hash_waiting(struct listing *l)
+{
+    hash(l, l->unhashed, l->unhashed_size);
+    l->unhashed_size = 0;
+}
+
+static void feed(struct listing *l, const char *data, size_t size)
+{
+    if (size > UNHASHED_MAX - l->unhashed_size)
+        hash_waiting(l);
+    if (size > UNHASHED_MAX) {
+        hash(l, data, size);
+        return;
+    }
+    memcpy(l->unhashed + l->unhashed_size, data, size);
+    l->unhashed_size += size;
+}
+
 static void feed_digest(struct listing *l, const char *uidl, size_t uidl_size,
                         uint64_t size)
 {
-    char tail[32];
-    tail[0] = '\0';
-    int n = size == LISTING_SIZE_UNKNOWN
-                ? snprintf(tail + 1, sizeof(tail) - 1, "-\n")
-                : snprintf(tail + 1, sizeof(tail) - 1, "%" PRIu64 "\n", size);
-    if (EVP_DigestUpdate(l->digest, uidl, uidl_size) != 1 ||
-        EVP_DigestUpdate(l->digest, tail, (size_t)n + 1) != 1)
-        l->digest_failed = true;
+    char tail[1 + SIZE_DIGITS_MAX + 1];
+    size_t at = sizeof(tail);
+    tail[--at] = '\n';
+    if (size == LISTING_SIZE_UNKNOWN) {
+        tail[--at] = '-';
+    } else {
+        do
+            tail[--at] = (char)('0' + size % 10);
+        while ((size /= 10) > 0);
+    }
+    tail[--at] = '\0';
+    feed(l, uidl, uidl_size);
+    feed(l, tail + at, sizeof(tail) - at);
 }
 
 static int add_wanted(struct listing *l, uint32_t number, uint64_t size, const char *uidl,
@@ -505,6 +545,7 @@ int listing_finish(struct listing *l)
     if (rc != 0)
         return rc;
     settle_trust(l);
+    hash_waiting(l);
     bool done =
         !l->digest_failed && EVP_DigestFinal_ex(l->digest, l->summary.digest, NULL) == 1;
     free_scratch(l);

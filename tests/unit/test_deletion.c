@@ -328,6 +328,29 @@ static void an_ambiguous_uidl_is_not_deleted(void **state)
     fixture_teardown(&f);
 }
 
+/* Its bytes came under another listed size, and were known: SEEN holds that, too. */
+static void a_message_listed_with_two_sizes_by_turns_is_not_ambiguous(void **state)
+{
+    enum intake_result result = INTAKE_ARCHIVED;
+    struct fixture f;
+    struct result r = {.session = {.listed = 1, .trusted = 1}};
+    const char *body = three[0].body;
+    size_t size = strlen(body);
+    (void)state;
+    fixture_setup(&f);
+    fetch(&f, three, 1);
+    struct intake *in = fixture_open_intake(&f, ALICE);
+    assert_int_equal(intake_judge(in, span_text("a"), size + 1), INTAKE_WANTED);
+    intake_listed(in, true);
+    assert_int_equal(intake_begin(in, span_text("a"), size + 1), 0);
+    assert_int_equal(intake_add(in, (const uint8_t *)body, size), 0);
+    assert_int_equal(intake_end(in, 0, &result), 0);
+    assert_int_equal(result, INTAKE_DEDUPLICATED);
+    close_intake(&f, in, &r);
+    assert_int_equal(fetch(&f, three, 1).deletable, 1);
+    fixture_teardown(&f);
+}
+
 /* One line is known, the second one new. */
 static void a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown(void **state)
 {
@@ -708,6 +731,7 @@ int main(void)
         cmocka_unit_test(a_doubt_that_was_not_settled_stays),
         cmocka_unit_test(what_came_in_a_suspect_session_is_looked_at_again),
         cmocka_unit_test(an_ambiguous_uidl_is_not_deleted),
+        cmocka_unit_test(a_message_listed_with_two_sizes_by_turns_is_not_ambiguous),
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown),
         cmocka_unit_test(a_message_known_by_its_bytes_is_compared),
         cmocka_unit_test(an_attempt_that_sent_nothing_does_not_count),

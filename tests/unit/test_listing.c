@@ -1,4 +1,5 @@
 /* What servers list, and what is believed of it. */
+#include "archive/digest.h"
 #include "archive/error.h"
 #include "workers/listing.h"
 
@@ -125,6 +126,43 @@ static void the_digest_knows_ids_and_sizes_not_numbers(void **state)
     listing_free(f->listing);
     assert_memory_not_equal(complete(f, "2 3", "1 1\n2 2", "1 a\n2 c")->digest, first,
                             sizeof(first));
+}
+
+/* Its bytes are on record: they must not change with how they are put together. */
+static void the_digest_is_that_of_all_entries_in_a_row(void **state)
+{
+    struct fixture *f = *state;
+    char uidl[LISTING_UIDL_MAX + 1], line[LISTING_UIDL_MAX + 16];
+    uint8_t want[SHA256_SIZE];
+    struct sha256 *h = sha256_create();
+    assert_non_null(h);
+    start(f, NULL);
+    for (unsigned i = 1; i <= 500; i++) {
+        uint64_t size = i == 7 ? UINT64_MAX - 1 : i * i;
+        int n = i % 9 == 0
+                    ? snprintf(line, sizeof(line), "%u ?", i)
+                    : snprintf(line, sizeof(line), "%u %llu", i, (unsigned long long)size);
+        assert_int_equal(listing_list_line(f->listing, line, (size_t)n), 0);
+    }
+    listing_list_end(f->listing);
+    for (unsigned i = 1; i <= 500; i++) {
+        char entry[LISTING_UIDL_MAX + 64];
+        uint64_t size = i == 7 ? UINT64_MAX - 1 : i * i;
+        memset(uidl, 'a' + (int)(i % 26), sizeof(uidl));
+        uidl[i == 250 ? LISTING_UIDL_MAX : 1 + i * 37 % 200] = '\0';
+        int n = snprintf(line, sizeof(line), "%u %s", i, uidl);
+        assert_int_equal(listing_uidl_line(f->listing, line, (size_t)n), 0);
+        n = i % 9 == 0 ? snprintf(entry, sizeof(entry), "%s%c-\n", uidl, '\0')
+                       : snprintf(entry, sizeof(entry), "%s%c%llu\n", uidl, '\0',
+                                  (unsigned long long)size);
+        sha256_add(h, entry, (size_t)n);
+        f->judged[0] = '\0';
+    }
+    listing_uidl_end(f->listing);
+    assert_int_equal(listing_finish(f->listing), 0);
+    sha256_finish(h, want);
+    sha256_destroy(h);
+    assert_memory_equal(listing_summary(f->listing)->digest, want, sizeof(want));
 }
 
 static void q1_without_uidl_all_of_list_is_wanted(void **state)
@@ -382,6 +420,7 @@ int main(void)
         TEST(a_consistent_listing_is_trusted),
         TEST(an_empty_mailbox_is_trusted),
         TEST(the_digest_knows_ids_and_sizes_not_numbers),
+        TEST(the_digest_is_that_of_all_entries_in_a_row),
         TEST(q1_without_uidl_all_of_list_is_wanted),
         TEST(q1_messages_without_id_go_on_where_the_last_session_stopped),
         TEST(q3_blank_ids_are_wanted_and_not_trusted),
