@@ -56,6 +56,7 @@ enum record_type {
     RECORD_SEAL = 16,
     RECORD_PACK = 17,
     RECORD_ACCESS = 18,
+    RECORD_UNLISTED_RUN = 19,
     RECORD_TYPE_MAX =
         127, /* readers skip unknown types up to here, and refuse those above */
 };

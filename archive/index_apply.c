@@ -497,6 +497,7 @@ int index_check(const struct record_header *h, struct span raw_meta)
     case RECORD_SESSION:
         return session_meta_decode(raw_meta, &m.session);
     case RECORD_SESSION_RUN:
+    case RECORD_UNLISTED_RUN:
         return session_run_meta_decode(raw_meta, &m.run);
     case RECORD_DELETE_INTENT:
         return check_intents(raw_meta);

@@ -422,6 +422,7 @@ bool row_is_ledger(uint8_t type)
     case RECORD_SEEN:
     case RECORD_SESSION:
     case RECORD_SESSION_RUN:
+    case RECORD_UNLISTED_RUN:
     case RECORD_DELETE_INTENT:
     case RECORD_DELETE_OUTCOME:
     case RECORD_QUARANTINE:

@@ -411,14 +411,24 @@ int intake_session(struct intake *in, struct session_meta *m)
     return intake_emit(in, r);
 }
 
-int intake_run(struct intake *in, struct session_run_meta *m)
+int intake_run(struct intake *in, enum record_type type, struct session_run_meta *m)
 {
-    struct record *r = in->err == 0 ? intake_record(in, RECORD_SESSION_RUN) : NULL;
+    struct record *r = in->err == 0 ? intake_record(in, type) : NULL;
     if (r == NULL)
         return in->err;
     m->source = in->config.source;
     session_run_meta_encode(&r->meta, m);
     return intake_emit(in, r);
+}
+
+uint64_t intake_settled(struct intake *in)
+{
+    return maildrop_settled(in->maildrop);
+}
+
+uint64_t intake_comparable(struct intake *in)
+{
+    return maildrop_comparable(in->maildrop);
 }
 
 size_t intake_memory(const struct intake *in)

@@ -90,9 +90,16 @@ void intake_suspect(struct intake *in);
  * changed since the last listing, as far as the archive can tell. */
 int intake_conclude(struct intake *in, struct session_meta *m, bool *out_quiet);
 /* Then the session's record, last (it concludes first where that was not done); or, for a
- * run of quiet polls that has ended, its record. m->source is filled in. */
+ * run of quiet polls that has ended, its record: SESSION_RUN or UNLISTED_RUN. m->source is
+ * filled in. */
 int intake_session(struct intake *in, struct session_meta *m);
-int intake_run(struct intake *in, struct session_run_meta *m);
+int intake_run(struct intake *in, enum record_type type, struct session_run_meta *m);
+
+/* maildrop_settled() and, after intake_conclude() of a quiet session, maildrop_comparable()
+ * (maildrop.h): whether a session need not list, and whether a later one need not that
+ * finds STAT and the last UIDL as this one has. LSNs; 0: it must. */
+uint64_t intake_settled(struct intake *in);
+uint64_t intake_comparable(struct intake *in);
 
 /* Deletion (deletion.h). A session either fetches, and counts what may be deleted, or
  * deletes. In a delete session: intake_offer() for each line that is known; fetch again

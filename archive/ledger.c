@@ -87,6 +87,7 @@ static int decode_meta(struct span meta, struct ledger_entry *e, uint32_t *out_s
         *out_source = e->session.source;
         break;
     case RECORD_SESSION_RUN:
+    case RECORD_UNLISTED_RUN:
         err = session_run_meta_decode(meta, &e->run);
         *out_source = e->run.source;
         break;

@@ -38,7 +38,8 @@ struct maildrop {
 
     struct buffer sets[SET_COUNT];
 
-    uint64_t lines;
+    uint64_t lines, known_lines;
+    struct maildrop_line last; /* judged last */
     bool trusted;
     bool suspect;
     uint8_t flags; /* SESSION_* */
@@ -283,13 +284,12 @@ static bool usable(struct span uidl)
     return uidl.size > 0 && uidl.size <= UIDL_SIZE_MAX;
 }
 
-struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
-                                    uint64_t listed_size)
+static struct maildrop_line judge(struct maildrop *m, struct span uidl,
+                                  uint64_t listed_size)
 {
     struct judging j = {.maildrop = m, .listed_size = listed_size};
     struct uidl_entries entries;
     struct uidl_entry entry;
-    m->lines++;
     j.txn = usable(uidl) ? awake(m) : NULL;
     if (j.txn == NULL || row_find_uidl(j.txn, m->account, m->source, uidl, &entries) != 0)
         return j.line;
@@ -303,6 +303,15 @@ struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
         buffer_put_bit(&m->sets[SET_DOUBTED], j.gone);
     }
     return j.line;
+}
+
+struct maildrop_line maildrop_judge(struct maildrop *m, struct span uidl,
+                                    uint64_t listed_size)
+{
+    m->last = judge(m, uidl, listed_size);
+    m->lines++;
+    m->known_lines += m->last.verdict == MAILDROP_KNOWN;
+    return m->last;
 }
 
 bool maildrop_ambiguous(const struct maildrop *m, uint64_t n)
@@ -427,12 +436,16 @@ void maildrop_archived(struct maildrop *m, struct span uidl, uint64_t n)
 
 /* The conclusion */
 
+static bool perhaps_a_window(const struct maildrop *m)
+{
+    return m->lines >= MAILDROP_WINDOW_MIN && m->lines == m->row.delete_listed;
+}
+
 /* Can a message that this listing lacks be taken for deleted? */
 static bool conclusive(const struct maildrop *m, uint64_t gone)
 {
-    bool window = m->lines >= MAILDROP_WINDOW_MIN && m->lines == m->row.delete_listed;
-    return m->trusted && (m->flags & SESSION_DOUBTED) == 0 && gone == 0 && !window &&
-           m->row.named_lsn != 0;
+    return m->trusted && (m->flags & SESSION_DOUBTED) == 0 && gone == 0 &&
+           !perhaps_a_window(m) && m->row.named_lsn != 0;
 }
 
 /* Deletions that are older than this session and not confirmed. */
@@ -520,4 +533,38 @@ void maildrop_news_free(struct maildrop_news *news)
     buffer_free(&news->confirmed);
     buffer_free(&news->returned);
     buffer_free(&news->undone);
+}
+
+/* Listings that nobody reads */
+
+static bool any_damaged(struct maildrop *m)
+{
+    for (size_t i = 0; i < m->damaged_count; i++)
+        if (m->damaged[i].n != 0 && maildrop_is_damaged(m, m->damaged[i].n))
+            return true;
+    return false;
+}
+
+uint64_t maildrop_settled(struct maildrop *m)
+{
+    struct index_txn *t = awake(m);
+    uint64_t n = 1;
+    if (t == NULL || m->row.doubts != 0 || m->row.weak_lsn != 0 || m->any_lost ||
+        any_damaged(m))
+        return 0;
+    if (m->any_deletions &&
+        row_next_open_deletion(t, m->account, m->source, &n) != ERR_NOT_FOUND)
+        return 0;
+    return m->row.named_lsn;
+}
+
+uint64_t maildrop_comparable(struct maildrop *m)
+{
+    const struct maildrop_line *last = &m->last;
+    bool newest = last->n != 0 && !last->shared && !last->twice &&
+                  number_set_next(m->row.named, last->n) == 0;
+    if (!m->trusted || m->suspect || m->flags != 0 || m->known_lines != m->lines ||
+        perhaps_a_window(m) || (m->lines > 0 && !newest))
+        return 0;
+    return maildrop_settled(m);
 }

@@ -80,6 +80,16 @@ uint64_t maildrop_settle(struct maildrop *m, struct span uidl, uint64_t listed_s
 /* A message was archived as a new one; noted if the UIDL has meant others (Q8, Q9). */
 void maildrop_archived(struct maildrop *m, struct span uidl, uint64_t n);
 
+/* A session may be content to see that the maildrop is as a listing found it, and list
+ * nothing (POP3.md, S5), only as long as nothing asks for a listing: all that the last one
+ * named is archived and sound, no deletion waits to be confirmed, no UIDL is weak, nothing
+ * was doubted. Then the LSN of the session whose listing that was; else 0. */
+uint64_t maildrop_settled(struct maildrop *m);
+/* After maildrop_conclude(): the same, and this listing bears to be compared with: each of
+ * its lines is known, the last is the newest message, by a UIDL of its own, so that what
+ * comes would stand behind it, and its count is not that of a window (Q44). */
+uint64_t maildrop_comparable(struct maildrop *m);
+
 bool maildrop_is_claimed(const struct maildrop *m, uint64_t n);
 void maildrop_claim(struct maildrop *m, uint64_t n);
 /* Claim a message because its very bytes were listed, also one that we deleted. */

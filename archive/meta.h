@@ -197,7 +197,9 @@ struct session_meta {
 void session_meta_encode(struct buffer *out, const struct session_meta *m);
 int session_meta_decode(struct span meta, struct session_meta *out);
 
-/* Quiet polls behind a SESSION, all with the same listing. */
+/* SESSION_RUN: quiet polls behind a SESSION, all with the same listing. UNLISTED_RUN: polls
+ * behind these that found STAT and the last message's UIDL as in that listing, and asked
+ * for no other. They show that the server was reached, and nothing else. */
 struct session_run_meta {
     uint32_t source;
     uint64_t polls;

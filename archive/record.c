@@ -261,6 +261,7 @@ const char *record_type_name(uint8_t type)
         [RECORD_SUPERSEDES] = "SUPERSEDES",
         [RECORD_SEAL] = "SEAL",
         [RECORD_PACK] = "PACK",
+        [RECORD_UNLISTED_RUN] = "UNLISTED_RUN",
     };
     const char *name = type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;
     return name != NULL ? name : "unknown record";

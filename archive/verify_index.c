@@ -195,6 +195,7 @@ void verify_rows(struct verifier *v, uint64_t segment)
         found = maildrop_row_of(v, meta) && ledger_row(v, &at);
         break;
     case RECORD_SESSION_RUN:
+    case RECORD_UNLISTED_RUN:
     case RECORD_QUARANTINE:
     case RECORD_LOST:
     case RECORD_ACCESS:

@@ -166,7 +166,7 @@ bool deletes_ended(struct deletes *d, const struct session_end *end, uint64_t no
     struct account_deletes *a = &d->accounts[end->account];
     bool rule = d->config->accounts[end->account].delete_rule != CONFIG_DELETE_NEVER;
     a->next = false;
-    if (!end->held || end->stopped || !rule || d->jumped || !deletes_on(d))
+    if (!end->held || end->stopped || end->unlisted || !rule || d->jumped || !deletes_on(d))
         return false;
     a->next = end->kind == POOL_FETCH ? fetch_ended(a, end, now_ms)
                                       : delete_ended(a, end, now_ms);

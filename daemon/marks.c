@@ -24,6 +24,7 @@ struct marks {
     struct server_marks *servers;
     struct pool_marks *accounts; /* the server's part of it is in struct server_marks */
     struct day_bytes *days;      /* of the accounts */
+    bool *listing_asked;         /* for each account: marks_ask_listing() */
     bool changed;
 };
 
@@ -43,7 +44,9 @@ int marks_new(const struct config *config, struct marks **out)
     m->servers = calloc(config->server_count + 1, sizeof(*m->servers));
     m->accounts = calloc(config->account_count + 1, sizeof(*m->accounts));
     m->days = calloc(config->account_count + 1, sizeof(*m->days));
-    if (m->servers == NULL || m->accounts == NULL || m->days == NULL) {
+    m->listing_asked = calloc(config->account_count + 1, sizeof(*m->listing_asked));
+    if (m->servers == NULL || m->accounts == NULL || m->days == NULL ||
+        m->listing_asked == NULL) {
         marks_free(m);
         return -ENOMEM;
     }
@@ -58,6 +61,7 @@ void marks_free(struct marks *m)
     free(m->servers);
     free(m->accounts);
     free(m->days);
+    free(m->listing_asked);
     free(m);
 }
 
@@ -77,6 +81,8 @@ void marks_adopt(struct marks *m, const struct marks *old)
             continue;
         m->accounts[i] = old->accounts[account - before->accounts];
         m->days[i] = old->days[account - before->accounts];
+        m->accounts[i].pop3.no_glance = false;
+        marks_ask_listing(m, (uint32_t)i);
     }
     m->changed = old->changed;
 }
@@ -86,9 +92,17 @@ static struct server_marks *server_of(const struct marks *m, uint32_t account)
     return &m->servers[m->config->accounts[account].server - m->config->servers];
 }
 
-void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out)
+void marks_ask_listing(struct marks *m, uint32_t account)
+{
+    m->listing_asked[account] = true;
+}
+
+void marks_get(struct marks *m, uint32_t account, struct pool_marks *out)
 {
     const struct server_marks *server = server_of(m, account);
+    if (m->listing_asked[account])
+        m->accounts[account].run.glance = (struct pool_glance){0};
+    m->listing_asked[account] = false;
     *out = m->accounts[account];
     out->pop3.no_capa = server->no_capa;
     out->pop3.window_one = server->window_one;
@@ -116,8 +130,8 @@ void marks_each_run(struct marks *m,
 {
     for (uint32_t i = 0; i < m->config->account_count; i++) {
         struct pool_run *run = &m->accounts[i].run;
-        if (run->meta.polls > 0 && write(arg, i, run) == 0)
-            run->meta.polls = 0;
+        if (run->complete.count + run->unlisted.count > 0 && write(arg, i, run) == 0)
+            run->complete.count = run->unlisted.count = 0;
     }
 }
 

@@ -23,11 +23,15 @@ struct marks;
 int marks_new(const struct config *config, struct marks **out);
 void marks_free(struct marks *m);
 
-/* After a reload: take over what still holds, config_same_server(). */
+/* After a reload: take over what still holds, config_same_server(). Every maildrop is
+ * listed next. */
 void marks_adopt(struct marks *m, const struct marks *old);
 
 /* For the account's next job. */
-void marks_get(const struct marks *m, uint32_t account, struct pool_marks *out);
+void marks_get(struct marks *m, uint32_t account, struct pool_marks *out);
+/* The account's next job is to list the maildrop, whatever is known of it (struct
+ * pool_glance): also if the one that is under way finds nothing changed. */
+void marks_ask_listing(struct marks *m, uint32_t account);
 /* From its last one. */
 void marks_put(struct marks *m, uint32_t account, const struct pool_marks *marks);
 

@@ -43,6 +43,7 @@ static bool poll_account(const struct status *s, const char *name, struct buffer
         return refuse(out, "refused",
                       "it is paused: `mailcask status --all` says since when, `mailcask "
                       "resume` lifts it");
+    marks_ask_listing(r->marks, index); /* whoever asks wants it to be looked at */
     scheduler_hurry(r->scheduler, index, clock_now_ms());
     status_put_service(out, s);
     status_put_account(out, s, index);

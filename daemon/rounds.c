@@ -478,7 +478,7 @@ void rounds_settle(struct rounds *r, const struct session_end *end)
 {
     struct outcome outcome = end->outcome;
     if (end->held && end->kind == POOL_FETCH && !end->stopped && !outcome.more &&
-        !rounds_incomplete(end))
+        !end->unlisted && !rounds_incomplete(end))
         health_complete(r->health, end->account, end->counts.listed, (int64_t)time(NULL));
     /* Whether to try again is then about the message, and it is put aside by now. */
     if (outcome.scope == SCOPE_MESSAGE)

@@ -211,6 +211,7 @@ static void pool_done(void *arg, const struct pool_result *result)
     end->counts = result->counts;
     end->broken = broken_by_message(result, &end->marks);
     end->marks = result->marks;
+    end->unlisted = result->unlisted;
     end->renumbered = result->renumbered;
     end->clock_behind = result->clock_behind;
     (void)snprintf(end->aside, sizeof(end->aside), "%s", result->aside);

@@ -24,7 +24,7 @@ struct session_end {
     bool held;    /* the pool had it: marks are to be kept */
     bool broken;  /* by one of its messages, which counts against that message */
     enum pool_kind kind;
-    bool renumbered, clock_behind; /* as in struct pool_result */
+    bool unlisted, renumbered, clock_behind; /* as in struct pool_result */
     bool connected;
     uint64_t stamp; /* of its password, see struct secret */
     struct pool_counts counts;

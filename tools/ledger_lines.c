@@ -103,6 +103,19 @@ static void run_line(struct output *out, const struct ledger_entry *e)
     print_source(out, &e->source);
 }
 
+static void unlisted_line(struct output *out, const struct ledger_entry *e)
+{
+    const struct session_run_meta *r = &e->run;
+    print_time(out, r->last_us);
+    output_print(out, "  unlisted  %" PRIu64 " polls since ", r->polls);
+    print_time(out, r->first_us);
+    output_print(out,
+                 " found as many messages, as large, as the last listing (%" PRIu64
+                 "), and did not list",
+                 r->listed);
+    print_source(out, &e->source);
+}
+
 static void quarantine_line(struct output *out, const struct ledger_entry *e)
 {
     const struct quarantine_meta *q = &e->quarantine;
@@ -149,6 +162,9 @@ void ledger_line(struct output *out, const struct ledger_entry *e)
         break;
     case RECORD_SESSION_RUN:
         run_line(out, e);
+        break;
+    case RECORD_UNLISTED_RUN:
+        unlisted_line(out, e);
         break;
     case RECORD_DELETE_INTENT:
         dated_line(out, e, intent_line);
@@ -268,6 +284,7 @@ static const struct {
 } kinds[] = {
     {RECORD_SESSION, "session", session_json, false},
     {RECORD_SESSION_RUN, "run", run_json, true},
+    {RECORD_UNLISTED_RUN, "unlisted", run_json, true},
     {RECORD_DELETE_INTENT, "intent", intent_json, true},
     {RECORD_DELETE_OUTCOME, "deletion", outcome_json, true},
     {RECORD_QUARANTINE, "quarantine", quarantine_json, false},

@@ -189,13 +189,38 @@ static int write_record(struct pool *pool, struct record *r)
     return 0;
 }
 
-int pool_write_run(struct pool *pool, const struct pool_run *run)
+struct session_run_meta pool_run_meta(const struct pool_run *run,
+                                      const struct pool_polls *polls)
 {
-    struct record *r = record_create(RECORD_SESSION_RUN, run->account, run->meta.last_us);
+    struct session_run_meta meta = {
+        .source = run->source,
+        .polls = polls->count,
+        .first_us = polls->first_us,
+        .last_us = polls->last_us,
+        .listed = run->listed,
+        .listed_bytes = run->listed_bytes,
+    };
+    memcpy(meta.digest, run->digest, sizeof(meta.digest));
+    return meta;
+}
+
+static int write_polls(struct pool *pool, const struct pool_run *run, enum record_type type,
+                       const struct pool_polls *polls)
+{
+    if (polls->count == 0)
+        return 0;
+    const struct session_run_meta meta = pool_run_meta(run, polls);
+    struct record *r = record_create(type, run->account, polls->last_us);
     if (r == NULL)
         return -ENOMEM;
-    session_run_meta_encode(&r->meta, &run->meta);
+    session_run_meta_encode(&r->meta, &meta);
     return write_record(pool, r);
+}
+
+int pool_write_run(struct pool *pool, const struct pool_run *run)
+{
+    int err = write_polls(pool, run, RECORD_SESSION_RUN, &run->complete);
+    return err != 0 ? err : write_polls(pool, run, RECORD_UNLISTED_RUN, &run->unlisted);
 }
 
 int pool_write_access(struct pool *pool, uint32_t account, int64_t time_us,

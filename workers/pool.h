@@ -24,13 +24,44 @@
 
 struct pool;
 
+/* A full listing that later polls may be compared with: those that find the maildrop as it
+ * was do not list (POP3.md, S5). Of this process only. Zeroed: there is none. */
+struct pool_glance {
+    uint64_t lsn;       /* intake_comparable()'s; 0: there is none */
+    uint64_t last_uidl; /* pop3_uidl_sum() */
+    int64_t listed_us;  /* CLOCK_REALTIME */
+    uint32_t polls;     /* since then, that did not list */
+};
+
+/* Then a poll lists again: what a glance misses it misses for so many polls, and a listing
+ * each 17 costs little. And for so many hours, so that each working day sees one, and
+ * `status --max-age 24h`, which counts only polls that list, keeps its meaning where polls
+ * are hours apart. */
+#define POOL_GLANCES_MAX 16u
+#define POOL_GLANCES_US ((int64_t)6 * 3600 * 1000000)
+
+/* Polls that are not on record: how many, and the ends of the first and the last. */
+struct pool_polls {
+    uint64_t count;
+    int64_t first_us, last_us;
+};
+
 /* Polls of a maildrop that found nothing new, behind one that is on record and listed the
  * same: they are written down together (POOL_RUN_US), not each. Zeroed: there is none. */
 struct pool_run {
-    bool begun;                   /* a session with this listing is on record */
-    uint32_t account;             /* its number in the archive */
-    struct session_run_meta meta; /* polls: of those not on record, perhaps none */
+    bool begun;       /* a session with this listing is on record */
+    uint32_t account; /* its number in the archive */
+    uint32_t source;
+    uint64_t listed, listed_bytes; /* STAT's */
+    uint8_t digest[SHA256_SIZE];
+    struct pool_polls complete; /* listed the same */
+    struct pool_polls unlisted; /* did not list */
+    struct pool_glance glance;  /* at this listing */
 };
+
+/* As the meta of a record. */
+struct session_run_meta pool_run_meta(const struct pool_run *run,
+                                      const struct pool_polls *polls);
 
 /* At least so often. */
 #define POOL_RUN_US ((int64_t)3600 * 1000000)
@@ -108,6 +139,7 @@ struct pool_result {
                            its session, so there is one at most */
     const char *notice; /* what an administrator should know of the maildrop, one sentence
                            (Q7, Q13); "": nothing */
+    bool unlisted;      /* it was found as it was, and not listed: no complete poll */
     bool renumbered;    /* its UIDLs have changed (Q7): nothing is deleted for a while */
     bool clock_behind;  /* the archive has later times: nothing is deleted */
     uint64_t round_trips;
@@ -138,7 +170,8 @@ int pool_create(const struct pool_config *config, struct pool **out_pool);
 int pool_submit(struct pool *pool, const struct pool_job *job);
 
 /* From any thread, before pool_stop(): write down the polls of a run. They are durable
- * when pool_stop() has returned, unless the writer failed. 0 or -ENOMEM. */
+ * when pool_stop() has returned, unless the writer failed. 0 or -ENOMEM: perhaps only those
+ * that listed are. */
 int pool_write_run(struct pool *pool, const struct pool_run *run);
 
 /* The same: that someone is given messages of an account (its number in the archive). */

@@ -55,6 +55,7 @@ static const struct {
     [POP3_USER] = {"user", "logging in (USER)"},
     [POP3_PASS] = {"pass", "logging in (PASS)"},
     [POP3_CAPA_AGAIN] = {"capa-again", "asking for its capabilities (CAPA) after login"},
+    [POP3_GLANCE] = {"glance", "asking whether anything has changed (STAT, UIDL n)"},
     [POP3_LISTING] = {"listing", "listing the mailbox (STAT, LIST, UIDL)"},
     [POP3_FETCH] = {"fetch", "retrieving messages (RETR)"},
     [POP3_DURABLE] = {"durable", "writing messages to disk, before QUIT"},
@@ -266,6 +267,9 @@ void pop3_enter(struct pop3 *p, enum pop3_state state)
     case POP3_CAPA_AGAIN:
         pop3_login_enter(p);
         break;
+    case POP3_GLANCE:
+        pop3_glance_enter(p);
+        break;
     case POP3_LISTING:
         pop3_listing_enter(p);
         break;
@@ -318,6 +322,8 @@ void pop3_quote(const struct pop3 *p, const char *text, size_t size,
 void pop3_fail(struct pop3 *p, enum scope scope, enum retry retry, const char *format, ...)
 {
     pop3_fetch_drop(p, POP3_DISCARD_ABANDONED, POP3_DISCARD_UNPROVEN, false);
+    if (pop3_glance_suspected(p))
+        p->memory.no_glance = true; /* the next session gets along without */
     char text[OUTCOME_TEXT_SIZE];
     va_list args;
     va_start(args, format);
@@ -343,9 +349,9 @@ void pop3_desynchronised(struct pop3 *p, const char *text, size_t size)
     pop3_quote(p, text, size, quote);
     p->stats.desynchronised = true;
     pop3_fetch_drop(p, POP3_DISCARD_SUSPECT, POP3_DISCARD_SUSPECT, false);
-    if (pop3_may_pipeline(p) && p->state >= POP3_LISTING)
+    if (pop3_may_pipeline(p) && p->state >= POP3_LISTING && !pop3_glance_suspected(p))
         p->memory.window_one = true;
-    enum scope scope = p->state < POP3_LISTING ? SCOPE_SERVER : SCOPE_MAILBOX;
+    enum scope scope = p->state < POP3_GLANCE ? SCOPE_SERVER : SCOPE_MAILBOX;
     pop3_fail(p, scope, RETRY_BACKOFF,
               "The server sent what is no reply to a command of ours while %s: \"%s\"; the "
               "session was dropped and will be tried again.",
@@ -376,7 +382,11 @@ static void take_reply(struct pop3 *p, const struct line *line)
     case POP3_CMD_STAT:
     case POP3_CMD_LIST:
     case POP3_CMD_UIDL:
-        pop3_listing_reply(p, command, &reply);
+    case POP3_CMD_UIDL_LAST:
+        if (p->state == POP3_GLANCE)
+            pop3_glance_reply(p, command, &reply);
+        else
+            pop3_listing_reply(p, command, &reply);
         break;
     case POP3_CMD_RETR:
     case POP3_CMD_NOOP:
@@ -435,7 +445,7 @@ static size_t take_line(struct pop3 *p, const char *data, size_t size)
     case LINE_TOO_LONG:
         p->stats.desynchronised = true;
         pop3_fetch_drop(p, POP3_DISCARD_SUSPECT, POP3_DISCARD_SUSPECT, false);
-        pop3_fail(p, p->state < POP3_LISTING ? SCOPE_SERVER : SCOPE_MAILBOX, RETRY_BACKOFF,
+        pop3_fail(p, p->state < POP3_GLANCE ? SCOPE_SERVER : SCOPE_MAILBOX, RETRY_BACKOFF,
                   "The server sent a line of more than %zu bytes while %s; is this a POP3 "
                   "server?",
                   limit, pop3_state_step(p->state));

@@ -51,6 +51,8 @@
 /* Longest user name, and longest password, in bytes. */
 #define POP3_CREDENTIAL_MAX ((size_t)4096)
 #define POP3_OCTETS_UNKNOWN UINT64_MAX
+/* The largest maildrop that is glanced at. */
+#define POP3_GLANCE_MAX LISTING_NUMBER_MAX
 #define POP3_NO_DEADLINE UINT64_MAX
 
 enum pop3_state {
@@ -66,6 +68,7 @@ enum pop3_state {
     POP3_USER,
     POP3_PASS,
     POP3_CAPA_AGAIN, /* after login */
+    POP3_GLANCE,     /* STAT and the last UIDL: has anything changed? */
     POP3_LISTING,
     POP3_FETCH,
     POP3_DURABLE, /* waits for pop3_durable() or pop3_delete() */
@@ -108,6 +111,9 @@ struct pop3_callbacks {
     /* STLS was accepted: start the handshake, then call pop3_tls_started(). */
     void (*start_tls)(void *arg);
     listing_judge_fn *judge;
+    /* pop3_expect(): all is as expected, nothing is listed, QUIT follows. May be NULL where
+     * that is never called. */
+    void (*unchanged)(void *arg);
     /* All is listed and judged; the listing lives until pop3_free(). Not called for a
      * listing that was cut off (Q14). */
     void (*listing_done)(void *arg, const struct listing *listing);
@@ -161,6 +167,14 @@ struct pop3_memory {
     uint32_t login_delay_s; /* of the mailbox: the larger of the announced ones (Q39) */
     uint32_t
         blank_from; /* of the mailbox: where messages without ID go on (listing_create()) */
+    bool no_glance; /* of the mailbox: the answers to a glance are not to be relied on (Q12)
+                     */
+};
+
+/* How a listing found the mailbox. */
+struct pop3_glance {
+    uint64_t count, bytes; /* STAT's */
+    uint64_t last_uidl;    /* pop3_uidl_sum() of message `count`; 0 where that is 0 */
 };
 
 /* What may still be fetched of the mailbox today (Q45); zeroed: everything. A message goes
@@ -210,6 +224,12 @@ struct pop3;
  * POP3_CREDENTIAL_MAX. */
 int pop3_create(const struct pop3_config *config, const struct pop3_callbacks *callbacks,
                 void *arg, struct pop3 **out_pop3);
+
+/* Before POP3_GLANCE: look whether the mailbox is still so (STAT, then `UIDL n` for its
+ * last message, one batch with PIPELINING). If so, leave without a listing (Q12); else,
+ * which costs the answers' round trip, list. count: at most POP3_GLANCE_MAX. */
+void pop3_expect(struct pop3 *p, const struct pop3_glance *glance);
+uint64_t pop3_uidl_sum(const char *uidl, size_t size);
 
 /* No callback is called. Does not end a session in order. */
 void pop3_free(struct pop3 *p);

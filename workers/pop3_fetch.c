@@ -44,14 +44,22 @@ static void listing_failed(struct pop3 *p, int err)
         pop3_fail_memory(p);
 }
 
-void pop3_listing_enter(struct pop3 *p)
+bool pop3_listing_begin(struct pop3 *p)
 {
     int rc = listing_create(&p->config.limits.listing, p->memory.blank_from,
                             p->callbacks.judge, p->arg, &p->listing);
     if (rc != 0)
         listing_failed(p, rc);
-    else
-        listing_send(p);
+    return rc == 0;
+}
+
+void pop3_listing_enter(struct pop3 *p)
+{
+    if (p->listing != NULL)
+        p->listing_next = 1; /* STAT was answered: see pop3_glance.c */
+    else if (!pop3_listing_begin(p))
+        return;
+    listing_send(p);
 }
 
 static void listing_complete(struct pop3 *p)

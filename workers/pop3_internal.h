@@ -1,5 +1,6 @@
 /* What the files of the POP3 session share. pop3.c: states, commands, input; pop3_login.c:
- * greeting to CAPA after login; pop3_fetch.c: listing and messages; pop3_sync.c: which
+ * greeting to CAPA after login; pop3_glance.c: is it as it was?; pop3_fetch.c: listing and
+ * messages; pop3_sync.c: which
  * reply is whose; pop3_delete.c: DELE and QUIT; pop3_time.c: limits, time-outs, lost
  * connections. */
 #ifndef MAILCASK_WORKERS_POP3_INTERNAL_H
@@ -24,6 +25,7 @@ enum pop3_command {
     POP3_CMD_STAT,
     POP3_CMD_LIST,
     POP3_CMD_UIDL,
+    POP3_CMD_UIDL_LAST, /* of one message */
     POP3_CMD_RETR,
     POP3_CMD_NOOP,
     POP3_CMD_DELE,
@@ -67,6 +69,11 @@ struct pop3 {
     bool multiline; /* within the lines that follow the +OK of CAPA, LIST, UIDL */
     struct capabilities capabilities;
     unsigned sasl_rounds;
+
+    /* Glance. */
+    bool expects;
+    struct pop3_glance glance;
+    bool stat_same, last_same;
 
     /* Listing: listing_next counts the commands of S5 that were sent. */
     struct listing *listing;
@@ -163,7 +170,17 @@ void pop3_login_capa_done(struct pop3 *p);
 /* SASL PLAIN's response in base64 (RFC 4616); wipe and free it. NULL: no memory. */
 char *pop3_login_plain(const struct pop3 *p, size_t *out_capacity);
 
+/* pop3_glance.c */
+void pop3_glance_enter(struct pop3 *p);
+void pop3_glance_reply(struct pop3 *p, enum pop3_command command,
+                       const struct reply *reply);
+/* The session fails where its glance may be the cause: by an answer that does not end where
+ * it should. */
+bool pop3_glance_suspected(const struct pop3 *p);
+
 /* pop3_fetch.c */
+/* False: it failed, and so has the session. */
+bool pop3_listing_begin(struct pop3 *p);
 void pop3_listing_enter(struct pop3 *p);
 void pop3_listing_reply(struct pop3 *p, enum pop3_command command,
                         const struct reply *reply);

@@ -78,6 +78,7 @@ void pop3_login_enter(struct pop3 *p)
         break;
     case POP3_CONNECTING:
     case POP3_GREETING:
+    case POP3_GLANCE:
     case POP3_LISTING:
     case POP3_FETCH:
     case POP3_DURABLE:
@@ -117,11 +118,16 @@ void pop3_login_secured(struct pop3 *p)
         enter_login(p);
 }
 
+static enum pop3_state first_look(const struct pop3 *p)
+{
+    return p->expects && !p->memory.no_glance ? POP3_GLANCE : POP3_LISTING;
+}
+
 static void logged_in(struct pop3 *p)
 {
     bool knows_capa = p->capabilities.known && asks_capa(p);
     capabilities_clear(&p->capabilities);
-    pop3_enter(p, knows_capa ? POP3_CAPA_AGAIN : POP3_LISTING);
+    pop3_enter(p, knows_capa ? POP3_CAPA_AGAIN : first_look(p));
 }
 
 void pop3_login_capa_line(struct pop3 *p, const struct line *line)
@@ -143,7 +149,7 @@ static void capa_settled(struct pop3 *p)
         (p->state == POP3_CAPA_AGAIN && c->login_delay_s > p->memory.login_delay_s))
         p->memory.login_delay_s = c->login_delay_s;
     if (p->state == POP3_CAPA_AGAIN)
-        pop3_enter(p, POP3_LISTING);
+        pop3_enter(p, first_look(p));
     else if (p->state == POP3_CAPA)
         enter_login(p);
     else if (c->known && !c->stls)

@@ -110,6 +110,7 @@ static void lost(struct pop3 *p, const char *how)
             "check user and password if this stays.",
             how, step);
         break;
+    case POP3_GLANCE:
     case POP3_LISTING:
     case POP3_FETCH:
     case POP3_DURABLE:

@@ -92,6 +92,7 @@ int session_create(const struct pool_job *job, struct session **out_session)
     s->kind = job->kind;
     s->delete_before_us = job->delete_before_us;
     s->tls_oldest = job->tls_oldest;
+    s->day_limited = job->day.whole != 0;
     s->marks = job->marks;
     s->careful = job->marks.trouble != 0;
     s->tag = job->tag;
@@ -160,6 +161,7 @@ static void open_intake(struct session *s)
         session_end(s);
         return;
     }
+    session_glance_prepare(s);
     s->step = SESSION_RESOLVES;
     session_resolve(s);
 }

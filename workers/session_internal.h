@@ -1,8 +1,8 @@
 /* What the files of the session share. session.c: its life, from arrival to result;
  * session_connect.c: addresses and the connection; session_io.c: bytes, TLS and time;
- * session_mail.c: POP3's callbacks, intake, memory, acknowledgements; session_delete.c:
- * what a delete session does between its listing and QUIT; session_record.c: how it went,
- * in words and as a record.
+ * session_mail.c: POP3's callbacks, intake, memory, acknowledgements; session_glance.c:
+ * leaving without a listing; session_delete.c: what a delete session does between its
+ * listing and QUIT; session_record.c: how it went, in words and as a record.
  *
  * 1. Each thing that happens enters by one function, which ends with session_turn(): the
  * only place that moves bytes, and the only one that may free the session.
@@ -105,6 +105,15 @@ struct session {
     size_t answered;       /* of numbers: DELEs */
     uint64_t unwanted;     /* listed and not archived, but this is a delete session */
 
+    /* The glance. */
+    bool day_limited;   /* pop3_day is set */
+    bool glances;       /* it was asked for */
+    bool unchanged;     /* and nothing had */
+    bool unlisted;      /* as struct pool_result's */
+    uint32_t last_line; /* the number of the line judged last, */
+    uint64_t last_uidl; /* and of the last message: pop3_uidl_sum(), */
+    bool last_weak;     /* and whether it is a decimal number */
+
     /* The connection. */
     struct resolution *resolution;
     struct resolver_answer *answer;
@@ -203,6 +212,19 @@ void session_delete_go_on(struct session *s);
 void session_delete_answered(struct session *s, bool accepted);
 /* POP3 is done: what the DELEs came to. */
 void session_delete_settle(struct session *s);
+
+/* session_glance.c: does the maildrop need to be listed? Often it does not: see S5 of
+ * POP3.md. */
+
+/* Before the connection, with the intake open. */
+void session_glance_prepare(struct session *s);
+/* A line of the listing. */
+void session_glance_judged(struct session *s, uint32_t number, const char *uidl,
+                           size_t uidl_size);
+/* At the end: it was left without a listing, as nothing had changed. */
+bool session_glance_sufficed(struct session *s);
+/* It was listed, and is as it was on record: what the next ones may be compared with. */
+void session_glance_remember(struct session *s, int64_t now_us);
 
 /* session_record.c */
 void session_write_record(struct session *s);

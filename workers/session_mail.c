@@ -187,7 +187,7 @@ static void count_listing(struct session *s)
     const struct listing *l = pop3_listing(s->pop3);
     if (l == NULL || s->listing_counted)
         return;
-    bool open = pop3_state(s->pop3) == POP3_LISTING;
+    bool open = pop3_state(s->pop3) <= POP3_LISTING;
     s->listing_counted = !open; /* it does not grow any more */
     uint64_t size = open ? listing_summary(l)->list_count * LISTED_MEMORY : 0;
     size += listing_wanted_count(l) * sizeof(struct listing_entry) + s->uidl_bytes;
@@ -211,6 +211,7 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
                                      const char *uidl, size_t uidl_size)
 {
     struct session *s = arg;
+    session_glance_judged(s, number, uidl, uidl_size);
     switch (intake_judge(s->intake, span_of(uidl, uidl_size), size)) {
     case INTAKE_KNOWN:
         s->counts.known++;
@@ -227,6 +228,12 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
     }
     s->uidl_bytes += uidl_size;
     return LISTING_WANT;
+}
+
+static void on_unchanged(void *arg)
+{
+    struct session *s = arg;
+    s->unchanged = true;
 }
 
 static void on_listing_done(void *arg, const struct listing *listing)
@@ -424,6 +431,7 @@ static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
 const struct pop3_callbacks session_callbacks = {
     .start_tls = on_start_tls,
     .judge = on_judge,
+    .unchanged = on_unchanged,
     .listing_done = on_listing_done,
     .message_begin = on_begin,
     .message_data = on_data,

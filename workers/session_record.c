@@ -127,30 +127,41 @@ static uint64_t deletable(const struct session *s)
 static bool is_quiet(const struct session *s, const struct session_meta *m)
 {
     const struct pool_run *run = &s->marks.run;
-    return run->begun && run->account == s->account_number &&
-           run->meta.source == s->source && m->state == SESSION_COMPLETE &&
-           s->kind == POOL_FETCH && m->fetched + m->deduplicated + m->healed == 0 &&
-           memcmp(run->meta.digest, m->digest, sizeof(m->digest)) == 0;
+    return run->begun && run->account == s->account_number && run->source == s->source &&
+           m->state == SESSION_COMPLETE && s->kind == POOL_FETCH &&
+           m->fetched + m->deduplicated + m->healed == 0 &&
+           memcmp(run->digest, m->digest, sizeof(m->digest)) == 0;
+}
+
+static int write_polls(struct session *s, enum record_type type, struct pool_polls *polls)
+{
+    struct session_run_meta meta = pool_run_meta(&s->marks.run, polls);
+    bool any = polls->count > 0 && s->marks.run.account == s->account_number;
+    polls->count = 0;
+    return any ? intake_run(s->intake, type, &meta) : 0;
 }
 
 /* The polls of the run, if there are any, are on record from now on. */
 static int write_run(struct session *s)
 {
     struct pool_run *run = &s->marks.run;
-    struct session_run_meta meta = run->meta;
-    if (meta.polls == 0)
-        return 0;
-    run->meta.polls = 0;
-    return run->account == s->account_number ? intake_run(s->intake, &meta) : 0;
+    int err = write_polls(s, RECORD_SESSION_RUN, &run->complete);
+    return err != 0 ? err : write_polls(s, RECORD_UNLISTED_RUN, &run->unlisted);
 }
 
-static int count_quiet(struct session *s, const struct session_meta *m)
+static bool is_due(const struct pool_polls *polls, int64_t now_us)
 {
-    struct session_run_meta *run = &s->marks.run.meta;
-    if (run->polls++ == 0)
-        run->first_us = m->ended_us;
-    run->last_us = m->ended_us;
-    return run->last_us - run->first_us >= POOL_RUN_US ? write_run(s) : 0;
+    return polls->count > 0 && now_us - polls->first_us >= POOL_RUN_US;
+}
+
+static int count_poll(struct session *s, struct pool_polls *polls, int64_t now_us)
+{
+    const struct pool_run *run = &s->marks.run;
+    if (polls->count++ == 0)
+        polls->first_us = now_us;
+    polls->last_us = now_us;
+    bool due = is_due(&run->complete, now_us) || is_due(&run->unlisted, now_us);
+    return due ? write_run(s) : 0;
 }
 
 static int write_session(struct session *s, struct session_meta *m)
@@ -158,21 +169,20 @@ static int write_session(struct session *s, struct session_meta *m)
     int err = write_run(s);
     struct pool_run *run = &s->marks.run;
     *run = (struct pool_run){.begun = m->state == SESSION_COMPLETE && m->trusted != 0,
-                             .account = s->account_number};
-    run->meta = (struct session_run_meta){
-        .source = s->source, .listed = m->listed, .listed_bytes = m->listed_bytes};
-    memcpy(run->meta.digest, m->digest, sizeof(m->digest));
+                             .account = s->account_number,
+                             .source = s->source,
+                             .listed = m->listed,
+                             .listed_bytes = m->listed_bytes};
+    memcpy(run->digest, m->digest, sizeof(m->digest));
     return err != 0 ? err : intake_session(s->intake, m);
 }
 
-void session_write_record(struct session *s)
+/* It was listed, or got nowhere. */
+static int conclude(struct session *s)
 {
     char text[OUTCOME_TEXT_SIZE];
     struct session_meta m;
     bool quiet = false;
-    if (s->intake == NULL || s->storage_err != 0 || s->intake_err != 0)
-        return;
-    session_delete_settle(s);
     s->counts.deletable = deletable(s);
     if (s->kind == POOL_DELETE)
         s->marks.delete_from = s->counts.deletable > 0 ? s->planned_upto : 0;
@@ -181,10 +191,24 @@ void session_write_record(struct session *s)
     if (pop3_stats(s->pop3)->desynchronised)
         intake_suspect(s->intake);
     m.text = span_text(words(s, text));
-    s->intake_err = intake_conclude(s->intake, &m, &quiet);
-    if (s->intake_err == 0)
-        s->intake_err =
-            quiet && is_quiet(s, &m) ? count_quiet(s, &m) : write_session(s, &m);
+    int err = intake_conclude(s->intake, &m, &quiet);
+    if (err != 0)
+        return err;
+    if (!quiet || !is_quiet(s, &m))
+        return write_session(s, &m);
+    session_glance_remember(s, m.ended_us);
+    return count_poll(s, &s->marks.run.complete, m.ended_us);
+}
+
+void session_write_record(struct session *s)
+{
+    if (s->intake == NULL || s->storage_err != 0 || s->intake_err != 0)
+        return;
+    session_delete_settle(s);
+    if (session_glance_sufficed(s))
+        s->intake_err = count_poll(s, &s->marks.run.unlisted, session_clock_us());
+    else
+        s->intake_err = conclude(s);
 }
 
 /* The archive's side ends before the result is told: the account may be next at once. */
@@ -223,6 +247,7 @@ void session_deliver(struct session *s)
         .tls = s->tls_text,
         .aside = s->aside,
         .notice = s->notice,
+        .unlisted = s->unlisted,
         .renumbered = s->renumbered,
         .clock_behind = s->clock_behind,
         .round_trips = pop3_stats(s->pop3)->round_trips,

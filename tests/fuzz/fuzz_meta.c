@@ -141,6 +141,7 @@ static int (*const again[])(struct span meta, struct buffer *out) = {
     [RECORD_SEAL] = toc,
     [RECORD_PACK] = pack,
     [RECORD_SESSION_RUN] = session_run,
+    [RECORD_UNLISTED_RUN] = session_run,
     [RECORD_DELETE_INTENT] = intents,
     [RECORD_DELETE_OUTCOME] = outcome,
     [RECORD_ACCESS] = access,

@@ -27,7 +27,7 @@ struct mail_server {
     int fd;
     uint16_t port;
     pthread_t thread;
-    atomic_uint sessions, handshakes, resumed, retrs, quits, deletes, held, open;
+    atomic_uint sessions, handshakes, resumed, listings, retrs, quits, deletes, held, open;
 };
 
 struct connection {
@@ -188,12 +188,23 @@ static void list(struct connection *c, bool uidl)
 {
     const struct mail_server_options *o = &c->server->options;
     say(c, "+OK\r\n");
+    if (!uidl)
+        atomic_fetch_add(&c->server->listings, 1);
     for (unsigned i = 0; i < o->count; i++)
         if (uidl)
             say(c, "%u %s\r\n", i + 1, o->messages[i].uidl);
         else
             say(c, "%u %zu\r\n", i + 1, o->messages[i].size);
     say(c, ".\r\n");
+}
+
+static void uidl(struct connection *c, unsigned number)
+{
+    const struct mail_server_options *o = &c->server->options;
+    if (number == 0 || number > o->count)
+        say(c, "-ERR no such message\r\n");
+    else
+        say(c, "+OK %u %s\r\n", number, o->messages[number - 1].uidl);
 }
 
 static void stat(struct connection *c)
@@ -250,6 +261,8 @@ static void obey(struct connection *c, const char *line)
         stat(c);
     else if (strcmp(line, "LIST") == 0 || strcmp(line, "UIDL") == 0)
         list(c, line[0] == 'U');
+    else if (strncmp(line, "UIDL ", 5) == 0)
+        uidl(c, (unsigned)strtoul(line + 5, NULL, 10));
     else if (strncmp(line, "RETR ", 5) == 0)
         retr(c, (unsigned)strtoul(line + 5, NULL, 10));
     else if (strncmp(line, "DELE ", 5) == 0)
@@ -378,6 +391,11 @@ unsigned mail_server_handshakes(const struct mail_server *server)
 unsigned mail_server_resumed(const struct mail_server *server)
 {
     return atomic_load(&server->resumed);
+}
+
+unsigned mail_server_listings(const struct mail_server *server)
+{
+    return atomic_load(&server->listings);
 }
 
 unsigned mail_server_retrs(const struct mail_server *server)

@@ -47,6 +47,7 @@ unsigned mail_server_sessions(const struct mail_server *server);
 /* Handshakes that came to their end, and those of them that resumed a session. */
 unsigned mail_server_handshakes(const struct mail_server *server);
 unsigned mail_server_resumed(const struct mail_server *server);
+unsigned mail_server_listings(const struct mail_server *server);
 unsigned mail_server_retrs(const struct mail_server *server);
 unsigned mail_server_quits(const struct mail_server *server);
 /* A bit for each message number, below 32, for which DELE was sent. Nothing goes: see

@@ -61,6 +61,7 @@ static void take_result(void *arg, const struct pool_result *result)
     struct world *w = arg;
     const struct world_result got = {.there = true,
                                      .stopped = result->stopped,
+                                     .unlisted = result->unlisted,
                                      .outcome = *result->outcome,
                                      .counts = result->counts,
                                      .marks = result->marks};

@@ -13,7 +13,7 @@
 /* What was reported of a session. tag is its place in the order of world_submit(). */
 struct world_result {
     bool there;
-    bool stopped;
+    bool stopped, unlisted;
     struct outcome outcome;
     struct pool_counts counts;
     struct pool_marks marks;

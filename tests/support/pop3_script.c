@@ -47,6 +47,12 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
     return same || strcmp(known, "*") == 0 ? LISTING_SKIP : LISTING_WANT;
 }
 
+static void on_unchanged(void *arg)
+{
+    struct play *y = arg;
+    note(&y->log, "unchanged\n");
+}
+
 static void on_listing(void *arg, const struct listing *listing)
 {
     struct play *y = arg;
@@ -118,6 +124,7 @@ static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
 const struct pop3_callbacks play_callbacks = {
     .start_tls = on_start_tls,
     .judge = on_judge,
+    .unchanged = on_unchanged,
     .listing_done = on_listing,
     .message_begin = on_begin,
     .message_data = on_data,
@@ -147,6 +154,8 @@ void play_open(struct play *y, const struct script *script)
     if (script->limit != NULL)
         script->limit(&config.limits);
     assert_int_equal(pop3_create(&config, &play_callbacks, y, &y->pop3), 0);
+    if (script->glance != NULL)
+        pop3_expect(y->pop3, script->glance);
     append(&y->incoming, script->steps[0].reply, strlen(script->steps[0].reply));
     y->after = script->steps[0].after;
     y->step = 1;

@@ -27,9 +27,10 @@ struct script {
     struct pop3_memory memory;
     struct pop3_day day;
     void (*limit)(struct pop3_limits *limits);
-    const char *user;        /* NULL: "u" */
-    const char *password;    /* NULL: "pw9" */
-    const char *known;       /* this UIDL is archived already; "*": all are */
+    const struct pop3_glance *glance; /* pop3_expect() */
+    const char *user;                 /* NULL: "u" */
+    const char *password;             /* NULL: "pw9" */
+    const char *known;                /* this UIDL is archived already; "*": all are */
     const uint32_t *deletes; /* pop3_delete() with these instead of pop3_durable() */
     size_t deletes_count;
     bool stls;

@@ -52,6 +52,24 @@ static void a_delete_session_follows_when_there_is_something_to_delete(void **st
     config_free(c);
 }
 
+/* It has not looked for anything to delete, nor for new UIDLs (Q7). */
+static void a_session_that_did_not_list_concludes_nothing(void **state)
+{
+    struct config *c = files_load_text(*state, ON SERVER ALICE "delete = archived\n");
+    struct deletes *d = new_deletes(c);
+    struct session_end end = fetched(3), glance = fetched(0);
+    glance.unlisted = true;
+    end.renumbered = true;
+    end.outcome.more = true;
+    assert_false(deletes_ended(d, &end, 1));
+    assert_false(deletes_ended(d, &glance, 2));
+    end = fetched(3);
+    assert_false(deletes_ended(d, &end, 3)); /* of the pass that met new UIDLs */
+    assert_true(deletes_ended(d, &end, 4));
+    deletes_free(d);
+    config_free(c);
+}
+
 static void not_while_there_is_more_to_fetch(void **state)
 {
     struct config *c = files_load_text(*state, ON SERVER ALICE "delete = archived\n");
@@ -213,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_delete_session_follows_when_there_is_something_to_delete),
+        cmocka_unit_test(a_session_that_did_not_list_concludes_nothing),
         cmocka_unit_test(not_while_there_is_more_to_fetch),
         cmocka_unit_test(a_pass_that_met_new_uidls_deletes_nothing),
         cmocka_unit_test(off_in_the_file_holds_at_once),

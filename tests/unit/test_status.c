@@ -35,8 +35,10 @@ static void use(struct world *w, struct config *config)
     scheduler_free(r->scheduler);
     health_free(r->health);
     pauses_free(r->pauses);
+    marks_free(r->marks);
     config_free(r->config);
     r->config = config;
+    assert_int_equal(marks_new(config, &r->marks), 0);
     assert_int_equal(pauses_new(config, &r->pauses), 0);
     assert_int_equal(health_new(config, &r->health), 0);
     assert_int_equal(scheduler_new(config, NULL, SCHEDULER_SERVICE, 1, 0, &r->scheduler),
@@ -72,6 +74,7 @@ static void end(struct world *w)
     scheduler_free(w->rounds.scheduler);
     health_free(w->rounds.health);
     pauses_free(w->rounds.pauses);
+    marks_free(w->rounds.marks);
     config_free(w->rounds.config);
     buffer_free(&w->out);
 }
