@@ -561,8 +561,8 @@ uint64_t maildrop_settled(struct maildrop *m)
 uint64_t maildrop_comparable(struct maildrop *m)
 {
     const struct maildrop_line *last = &m->last;
-    bool newest = last->n != 0 && !last->shared && !last->twice &&
-                  number_set_next(m->row.named, last->n) == 0;
+    bool newest =
+        last->n != 0 && !last->shared && number_set_next(m->row.named, last->n) == 0;
     if (!m->trusted || m->suspect || m->flags != 0 || m->known_lines != m->lines ||
         perhaps_a_window(m) || (m->lines > 0 && !newest))
         return 0;

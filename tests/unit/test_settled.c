@@ -119,6 +119,8 @@ static void a_line_that_is_not_archived_is_not_compared_with(void **state)
     assert_int_equal(session(f, three, 3, true, false, 0).comparable, 0);
     assert_int_equal(fetch(f, three, 3).comparable, 0); /* it was not there when judged */
     assert_int_not_equal(fetch(f, three, 3).comparable, 0);
+    const struct line among[] = {three[0], {"new", "x"}, three[1], three[2]};
+    assert_int_equal(session(f, among, 4, true, false, 0).comparable, 0);
 }
 
 static void an_untrusted_listing_is_not_compared_with(void **state)
@@ -134,8 +136,6 @@ static void the_last_line_is_the_newest_message(void **state)
     static const struct line reversed[] = {
         {"c", "third one"}, {"b", "second"}, {"a", "first"}};
     static const struct line twins[] = {{"a", "first"}, {"b", "same"}, {"b", "same"}};
-    static const struct line sizes[] = {{"a", "first"}, {"b", "one size"}};
-    static const struct line grown[] = {{"a", "first"}, {"b", "another size"}};
     struct fixture *f = *state;
     fetch(f, three, 3);
     assert_int_equal(fetch(f, reversed, 3).comparable, 0);
@@ -144,11 +144,6 @@ static void the_last_line_is_the_newest_message(void **state)
     fixture_setup(f);
     fetch(f, twins, 3);
     assert_int_equal(fetch(f, twins, 3).comparable, 0);
-    fixture_teardown(f);
-    fixture_setup(f);
-    fetch(f, sizes, 2);
-    fetch(f, grown, 2);
-    assert_int_equal(fetch(f, grown, 2).comparable, 0);
 }
 
 static void a_deletion_that_is_not_confirmed_wants_listings(void **state)
@@ -178,7 +173,7 @@ static void q13_a_doubted_listing_wants_listings(void **state)
 {
     struct fixture *f = *state;
     fetch(f, three, 3);
-    assert_int_equal(fetch(f, three, 1).comparable, 0);
+    assert_int_equal(fetch(f, three + 2, 1).comparable, 0);
     assert_int_equal(settled(f), 0);
     fetch(f, three, 3);
     assert_int_not_equal(settled(f), 0);
