@@ -284,24 +284,33 @@ static void a_client_too_many_waits_to_be_let_in(void **state)
     buffer_free(&out);
 }
 
+/* Say a byte now and then, which keeps it from being idle. Whether it was cut. */
+static bool trickle(struct world *w, int fd)
+{
+    char byte;
+    for (unsigned i = 0; i < 50; i++) {
+        serve(w);
+        (void)send(fd, "G", 1, MSG_NOSIGNAL);
+        if (recv(fd, &byte, 1, 0) >= 0 || errno != EAGAIN)
+            return true;
+    }
+    return false;
+}
+
 static void a_client_that_never_ends_is_cut(void **state)
 {
     struct world *w = *state;
     struct buffer out = {0};
     int fd = connect_client(w);
-    for (unsigned i = 0; i < 10; i++) { /* a byte now and then keeps it from being idle */
-        say(fd, "G");
-        serve(w);
-    }
+    assert_false(trickle(w, fd));
     uint64_t wait_ms = metrics_server_wait_ms(w->server, w->now_ms);
     assert_in_range(wait_ms, 0, METRICS_PATIENCE_S * 1000);
     w->now_ms += METRICS_LIFE_MS - 1;
-    serve(w);
-    say(fd, "G");
+    assert_false(trickle(w, fd));
     w->now_ms++;
     assert_int_equal(metrics_server_wait_ms(w->server, w->now_ms), 0);
-    hear_all(w, fd, &out);
-    assert_null(strstr((char *)out.data, "200"));
+    assert_true(trickle(w, fd));
+    (void)close(fd);
     ask(w, GET, &out); /* its place is free */
     assert_starts(&out, "HTTP/1.1 200 ");
     buffer_free(&out);
