@@ -15,7 +15,7 @@ DEPS_BENCH := mpop fetchmail getmail6 borgbackup restic util-linux findutils
 DEPS_PLANT := patch
 DEPS_LINT  := clang clang-format clang-tidy
 DEPS_DEB   := debhelper dpkg-dev lintian
-DEPS_DEBTEST := debootstrap systemd-container
+DEPS_DEBTEST := debootstrap systemd-container curl
 
 ifeq ($(V),1)
 Q :=
