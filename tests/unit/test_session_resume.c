@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <openssl/ssl.h>
@@ -160,6 +161,26 @@ static void a_pin_that_was_changed_verifies_anew(void **state)
     assert_int_equal(mail_server_resumed(w->server), 1);
 }
 
+/* Two workers, of which one is busy and has the tickets. */
+static void a_quiet_mailbox_prefers_the_worker_with_the_tickets(void **state)
+{
+    struct world *w = *state;
+    struct mail_server_options options = {.count = 0};
+    struct pool_job alice = begin(w, &options);
+    assert_false(resumes(w, &alice));
+    options.hold = 1;
+    world_serve(w, &options);
+    assert_false(resumes(w, &alice)); /* she has the message: nothing is held */
+    struct pool_job busy = world_job(w, "bob", &options);
+    (void)world_submit(w, &busy);
+    while (mail_server_held(w->server) == 0)
+        usleep(1000);
+    assert_true(resumes(w, &alice));
+    alice.marks = (struct pool_marks){.trouble = 0}; /* not known to be quiet */
+    assert_false(resumes(w, &alice));
+    assert_true(resumes(w, &alice)); /* is by now */
+}
+
 /* More at once than a worker keeps of one server, on both workers. */
 static void many_at_once(void **state)
 {
@@ -195,16 +216,18 @@ static int setup_uring(void **state)
 }
 
 #define TEST(f, setup) cmocka_unit_test_setup_teardown(f, setup, world_teardown)
-#define TESTS(setup)                                                    \
-    TEST(the_next_poll_resumes, setup),                                 \
-        TEST(another_account_of_the_server_resumes, setup),             \
-        TEST(polls_behind_stls_resume, setup),                          \
-                                                                        \
-        TEST(a_server_that_was_restarted_gets_a_full_handshake, setup), \
-        TEST(a_server_that_aborts_is_asked_again_without, setup),       \
-        TEST(behind_stls_the_next_session_is_without, setup),           \
-        TEST(a_ca_file_that_was_replaced_verifies_anew, setup),         \
-        TEST(a_pin_that_was_changed_verifies_anew, setup), TEST(many_at_once, setup)
+#define TESTS(setup)                                                      \
+    TEST(the_next_poll_resumes, setup),                                   \
+        TEST(another_account_of_the_server_resumes, setup),               \
+        TEST(polls_behind_stls_resume, setup),                            \
+                                                                          \
+        TEST(a_server_that_was_restarted_gets_a_full_handshake, setup),   \
+        TEST(a_server_that_aborts_is_asked_again_without, setup),         \
+        TEST(behind_stls_the_next_session_is_without, setup),             \
+        TEST(a_ca_file_that_was_replaced_verifies_anew, setup),           \
+        TEST(a_pin_that_was_changed_verifies_anew, setup),                \
+        TEST(a_quiet_mailbox_prefers_the_worker_with_the_tickets, setup), \
+        TEST(many_at_once, setup)
 
 int main(void)
 {
