@@ -51,9 +51,13 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_FINGERPRINT] = {"fingerprint", SECTION_SERVER, TYPE_FINGERPRINT, "", 0, 0,
                          "sha256: and 64 hexadecimal digits, colons between pairs or none",
                          "The SHA-256 of the one certificate that is accepted."},
-    [KEY_MAX_CONNECTIONS] = {"max-connections", SECTION_SERVER, TYPE_NUMBER, "16", 1, 1000,
-                             "a number from 1 to 1000",
-                             "How many sessions may be open to the server at once."},
+    [KEY_MAX_CONNECTIONS] =
+        {"max-connections", SECTION_SERVER, TYPE_NUMBER, "16", 1, 1000,
+         "a number from 1 to 1000",
+         "How many sessions may be open to the server at once; sections whose "
+         "hosts lead to one address share the lowest of theirs. The service "
+         "logs in 60 times a minute at most for each, unless poll asks for "
+         "more."},
     [KEY_AVOID] = {"avoid", SECTION_SERVER, TYPE_AVOID, "", 0, 0,
                    "any of capa, pipelining, sasl, uidl, utf8",
                    "What the server announces and cannot do."},

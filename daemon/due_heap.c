@@ -24,6 +24,26 @@ int due_heap_init(struct due_heap *heap, uint32_t node_count)
     return 0;
 }
 
+int due_heap_grow(struct due_heap *heap, uint32_t node_count)
+{
+    if (node_count <= heap->node_count)
+        return 0;
+    /* Twice as many: it is asked for again and again. */
+    uint32_t room = node_count < UINT32_MAX / 2 ? 2 * node_count : node_count;
+    struct due_entry *entries = realloc(heap->entries, room * sizeof(*entries));
+    if (entries == NULL)
+        return -ENOMEM;
+    heap->entries = entries;
+    uint32_t *place = realloc(heap->place, room * sizeof(*place));
+    if (place == NULL)
+        return -ENOMEM;
+    heap->place = place;
+    for (uint32_t i = heap->node_count; i < room; i++)
+        place[i] = DUE_HEAP_NONE;
+    heap->node_count = room;
+    return 0;
+}
+
 void due_heap_free(struct due_heap *heap)
 {
     free(heap->entries);

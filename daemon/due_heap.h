@@ -22,6 +22,9 @@ struct due_heap {
 int due_heap_init(struct due_heap *heap, uint32_t node_count);
 void due_heap_free(struct due_heap *heap);
 
+/* So many nodes from now on, if that is more. 0 or -ENOMEM. */
+int due_heap_grow(struct due_heap *heap, uint32_t node_count);
+
 /* Enter a node, or move it. */
 void due_heap_set(struct due_heap *heap, uint32_t node, uint64_t due_ms);
 

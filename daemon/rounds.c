@@ -3,7 +3,6 @@
 #include "archive/error.h"
 #include "daemon/clock.h"
 #include "daemon/process.h"
-#include "daemon/progress.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,7 +13,6 @@
 #include <time.h>
 
 #define SESSIONS_AT_ONCE_MAX POOL_SESSIONS_DEFAULT
-#define MESSAGES_TEXT_SIZE 256
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
 #define STATE_SAVE_MS 1000       /* from one save to the next */
 #define SPACE_LOOK_MS 250
@@ -35,6 +33,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
 {
     *r = (struct rounds){.log = log, .mode = mode, .backend = backend};
     int err = sessions_create(&r->sessions);
+    if (err == 0)
+        err = lookups_create(NULL, &r->lookups);
     if (err == 0)
         err = marks_new(config, &r->marks);
     if (err == 0)
@@ -59,6 +59,7 @@ void rounds_destroy(struct rounds *r)
 {
     (void)rounds_close(r);
     sessions_destroy(r->sessions);
+    lookups_destroy(r->lookups);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
     pauses_free(r->pauses);
@@ -294,7 +295,10 @@ int rounds_reload(struct rounds *r, struct config *config)
         err = refused_new(config, &refused);
     if (err == 0)
         err = scheduler_new(config, NULL, r->mode, process_seed(), now_ms, &scheduler);
+    if (err == 0)
+        err = scheduler_adopt(scheduler, r->scheduler, now_ms);
     if (err != 0) {
+        scheduler_free(scheduler);
         marks_free(marks);
         pauses_free(pauses);
         health_free(health);
@@ -302,7 +306,7 @@ int rounds_reload(struct rounds *r, struct config *config)
         refused_free(refused);
         return err;
     }
-    scheduler_adopt(scheduler, r->scheduler, now_ms);
+    lookups_forget(r->lookups);
     marks_adopt(marks, r->marks);
     pauses_adopt(pauses, r->pauses);
     health_adopt(health, r->health);
@@ -369,6 +373,57 @@ static struct pop3_day day_of(const struct rounds *r, uint32_t account)
                              .wait_s = day_bytes_wait_s(day, now_s)};
 }
 
+static void take_lookups(const struct rounds *r)
+{
+    struct resolver_answer answer;
+    uint32_t server = 0;
+    while (lookups_take(r->lookups, &server, &answer))
+        scheduler_located(r->scheduler, server, &answer, clock_now_ms());
+}
+
+/* How many. */
+static uint32_t ask_lookups(const struct rounds *r)
+{
+    uint32_t server = 0, count = 0;
+    while (lookups_room(r->lookups) && scheduler_lookup(r->scheduler, &server)) {
+        const struct config_server *from = &r->config->servers[server];
+        int err = lookups_ask(r->lookups, from->host, from->port, server);
+        const struct resolver_answer none = {.err = err, .text = error_text(err)};
+        if (err != 0)
+            scheduler_located(r->scheduler, server, &none, clock_now_ms());
+        count++;
+    }
+    return count;
+}
+
+/* The answer of a look-up may be there at once. */
+static bool next_account(const struct rounds *r, uint32_t *out_account)
+{
+    do {
+        take_lookups(r);
+        if (scheduler_next(r->scheduler, clock_now_ms(), out_account))
+            return true;
+    } while (ask_lookups(r) > 0);
+    return false;
+}
+
+static void begin(struct rounds *r, uint32_t account)
+{
+    struct pool_marks marks;
+    struct resolver_answer answer;
+    marks_get(r->marks, account, &marks);
+    const struct session_plan plan = {
+        .place = scheduler_place(r->scheduler, account, &answer),
+        .answer = &answer,
+        .kind = deletes_kind(r->deletes, account),
+        .delete_before_us = deletes_before_us(r->deletes, account, clock_wall_us()),
+        .marks = &marks,
+        .day = day_of(r, account)};
+    int err = sessions_begin(r->sessions, r->config, account, &plan);
+    if (err != 0)
+        not_begun(r, account, err);
+}
+
 void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
@@ -377,19 +432,8 @@ void rounds_begin(struct rounds *r)
     resume_suspended(r);
     if (!rounds_room(r))
         return;
-    while (sessions_count(r->sessions) < sessions_max() &&
-           scheduler_next(r->scheduler, clock_now_ms(), &account)) {
-        struct pool_marks marks;
-        marks_get(r->marks, account, &marks);
-        const struct session_plan plan = {
-            .kind = deletes_kind(r->deletes, account),
-            .delete_before_us = deletes_before_us(r->deletes, account, clock_wall_us()),
-            .marks = &marks,
-            .day = day_of(r, account)};
-        int err = sessions_begin(r->sessions, r->config, account, &plan);
-        if (err != 0)
-            not_begun(r, account, err);
-    }
+    while (sessions_count(r->sessions) < sessions_max() && next_account(r, &account))
+        begin(r, account);
 }
 
 static int wait_ms(const struct rounds *r, uint64_t max_ms)
@@ -420,17 +464,19 @@ static uint64_t sooner(uint64_t one, uint64_t other)
 void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
                  struct metrics_server *metrics, uint64_t max_ms)
 {
-    struct pollfd fds[3 + CONTROL_FDS_MAX] = {
+    struct pollfd fds[4 + CONTROL_FDS_MAX] = {
         {.fd = signals->fd, .events = POLLIN},
         {.fd = sessions_fd(r->sessions), .events = POLLIN},
+        {.fd = lookups_fd(r->lookups), .events = POLLIN},
         {.fd = metrics_server_fd(metrics), .events = POLLIN},
     };
     uint64_t now_ms = clock_now_ms();
     uint64_t serve_ms =
         sooner(control_wait_ms(control, now_ms), metrics_server_wait_ms(metrics, now_ms));
-    size_t count = 3 + control_fds(control, now_ms, fds + 3);
+    size_t count = 4 + control_fds(control, now_ms, fds + 4);
     (void)poll(fds, count, wait_ms(r, sooner(serve_ms, max_ms)));
     signals_take(signals);
+    take_lookups(r);
     control_serve(control, clock_now_ms());
     metrics_server_serve(metrics, clock_now_ms());
 }
@@ -438,8 +484,10 @@ void rounds_wait(const struct rounds *r, struct signals *signals, struct control
 bool rounds_take(struct rounds *r, struct session_end *out)
 {
     while (sessions_take(r->sessions, out)) {
-        if (out->account == SESSIONS_NOBODY)
+        if (out->account == SESSIONS_NOBODY) {
+            scheduler_leave(r->scheduler, out->place, clock_now_ms());
             continue;
+        }
         if (out->held) {
             marks_put(r->marks, out->account, &out->marks);
             marks_spend(r->marks, out->account, (int64_t)time(NULL), out->counts.bytes);
@@ -496,76 +544,4 @@ void rounds_settle(struct rounds *r, const struct session_end *end)
     bool suspended = scheduler_status(r->scheduler, end->account, &due_ms, &failures) ==
                      SCHEDULER_SUSPENDED;
     refused_set(r->refused, end->account, suspended ? end->stamp : 0);
-}
-
-bool rounds_incomplete(const struct session_end *end)
-{
-    return end->outcome.scope != SCOPE_NONE || end->counts.refused > 0 ||
-           end->counts.quarantined > 0 || end->counts.kept > 0;
-}
-
-/* The messages that the server refused, or "". Those put aside are a line each. */
-static void sentence_of_messages(const struct pool_counts *counts,
-                                 char out[MESSAGES_TEXT_SIZE])
-{
-    char count[COUNT_TEXT_SIZE];
-    out[0] = '\0';
-    count_text(count, counts->refused > 0 ? counts->refused : counts->kept);
-    if (counts->refused > 0)
-        (void)snprintf(out, MESSAGES_TEXT_SIZE,
-                       "The server refused to give %s of the messages it listed; they are "
-                       "asked for again with every session.",
-                       count);
-    else if (counts->kept > 0)
-        (void)snprintf(out, MESSAGES_TEXT_SIZE,
-                       "Of the messages to be deleted the server refused %s, or did not "
-                       "say; the next listing shows it.",
-                       count);
-}
-
-void rounds_sentence(const struct rounds *r, const struct session_end *end,
-                     char out[ROUNDS_SENTENCE_SIZE])
-{
-    const struct config_server *server = r->config->accounts[end->account].server;
-    char where[CONFIG_NAME_MAX + 16] = "", messages[MESSAGES_TEXT_SIZE];
-    const char *text = end->outcome.scope != SCOPE_NONE ? end->outcome.text : "";
-    out[0] = '\0';
-    sentence_of_messages(&end->counts, messages);
-    if (text[0] == '\0' && messages[0] == '\0')
-        return;
-    if (end->held && strstr(text, server->host) == NULL)
-        (void)snprintf(where, sizeof(where), "%s:%u: ", server->host, server->port);
-    (void)snprintf(out, ROUNDS_SENTENCE_SIZE, "%s%s%s%s", where, text,
-                   text[0] != '\0' && messages[0] != '\0' ? " " : "", messages);
-}
-
-/* How many servers have a selected account. */
-static size_t count_selected(const struct config *config, const bool *selected,
-                             size_t *out_servers)
-{
-    size_t accounts = 0, servers = 0;
-    bool *seen = calloc(config->server_count + 1, sizeof(*seen));
-    for (size_t i = 0; i < config->account_count; i++) {
-        size_t server = (size_t)(config->accounts[i].server - config->servers);
-        if (selected != NULL && !selected[i])
-            continue;
-        accounts++;
-        if (seen != NULL && !seen[server])
-            servers++;
-        if (seen != NULL)
-            seen[server] = true;
-    }
-    free(seen);
-    *out_servers = servers;
-    return accounts;
-}
-
-void rounds_announce(const struct rounds *r, const bool *selected)
-{
-    size_t servers = 0, accounts = count_selected(r->config, selected, &servers);
-    log_line(r->log,
-             "mailcaskd " MAILCASK_VERSION ": archive %s, %s, %zu account%s on %zu "
-             "server%s",
-             r->config->archive_path, sessions_describe(r->sessions), accounts,
-             accounts == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
 }

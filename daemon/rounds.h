@@ -10,6 +10,7 @@
 #include "daemon/deletes.h"
 #include "daemon/health.h"
 #include "daemon/log.h"
+#include "daemon/lookups.h"
 #include "daemon/marks.h"
 #include "daemon/metrics_server.h"
 #include "daemon/pauses.h"
@@ -41,6 +42,7 @@ struct rounds {
     struct archive *archive; /* NULL: closed */
     uint64_t damage_found;   /* when it was opened last: notes of damage */
     struct sessions *sessions;
+    struct lookups *lookups;
     struct space space;
     uint64_t space_looked_ms;
 };
@@ -81,9 +83,9 @@ bool rounds_pause(struct rounds *r, enum pause_scope scope, uint32_t index, bool
  * whose password has changed are among them. */
 void rounds_begin(struct rounds *r);
 
-/* Wait until a session ends, a signal comes, it is an account's turn, or max_ms have
- * passed. Takes the signals, then serves the control socket and metrics, which may be NULL.
- */
+/* Wait until a session ends, a signal comes, a look-up is answered, it is an account's
+ * turn, or max_ms have passed. Takes the signals, then serves the control socket and
+ * metrics, which may be NULL. */
 void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
                  struct metrics_server *metrics, uint64_t max_ms);
 

@@ -1,139 +1,19 @@
 #include "daemon/scheduler.h"
 
-#include "daemon/due_heap.h"
+#include "daemon/scheduler_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_MS 1000u
-#define SPREAD_MAX_MS ((uint64_t)60 * SECOND_MS)    /* of first sessions */
-#define BACKOFF_FIRST_MS ((uint64_t)60 * SECOND_MS) /* doubles to: */
-#define BACKOFF_MAX_MS ((uint64_t)3600 * SECOND_MS)
-#define BACKOFF_IN_USE_MAX_MS ((uint64_t)900 * SECOND_MS) /* Q38 */
-#define BACKOFF_DOUBLINGS_MAX 16                          /* keeps the shift small */
-#define DELAY_MAX_MS ((uint64_t)86400 * SECOND_MS)        /* a server may ask for no more */
-#define NOW_TRIES_MAX 3                                   /* RETRY_NOW in a row */
-#define JITTER_DIVISOR 10                                 /* give or take a tenth */
-#define NONE UINT32_MAX
-
-/* Accounts or servers in a row, linked through their `next`. */
-struct queue {
-    uint32_t head, tail;
-};
-
-/* 1. state WAITING <=> in the heap. 2. READY <=> in its server's `ready`. 3. PARKED <=> in
- * its lease's `parked`, and the lease is held. 4. RUNNING <=> counted in its server's
- * `running` and its lease's `holders`. 5. PAUSED => paused. */
-struct account {
-    uint32_t server, lease;
-    uint32_t next;
-    uint32_t failures; /* in a row */
-    uint32_t hasty;    /* RETRY_NOW in a row */
-    enum scheduler_state state;
-    bool paused; /* it may still stand in a queue: it is dropped when its turn comes */
-};
-
-/* 1. Accounts ready and room for one => in the ring. 2. In the ring => accounts ready;
- * there may be no room any more. 3. In the heap <=> blocked. */
-struct server {
-    struct queue ready;
-    uint32_t next;
-    uint32_t running;
-    uint32_t failures; /* in a row; more than 0: one session at a time */
-    bool in_ring, blocked;
-};
-
-/* A mailbox that one session at a time may open. */
-struct lease {
-    struct queue parked;
-    uint32_t holders; /* more than 1 only if a reload made two mailboxes one */
-};
-
-struct scheduler {
-    const struct config *config;
-    enum scheduler_mode mode;
-    uint64_t random;
-    uint32_t account_count, server_count;
-    uint32_t unfinished;
-    struct account *accounts;
-    struct server *servers;
-    struct lease *leases;
-    struct queue ring;   /* of servers */
-    struct due_heap due; /* node i: account i; account_count + i: server i */
-};
-
-/* splitmix64 (Steele, Lea, Flood 2014): spreads load, guards nothing. */
-static uint64_t next_random(struct scheduler *s)
-{
-    uint64_t z = s->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint64_t jittered(struct scheduler *s, uint64_t delay_ms)
-{
-    uint64_t part = delay_ms / JITTER_DIVISOR;
-    return delay_ms - part + next_random(s) % (2 * part + 1);
-}
-
-static uint64_t backoff_ms(struct scheduler *s, uint32_t failures, uint64_t max_ms)
-{
-    uint32_t doublings = failures > 0 ? failures - 1 : 0;
-    if (doublings > BACKOFF_DOUBLINGS_MAX)
-        doublings = BACKOFF_DOUBLINGS_MAX;
-    uint64_t delay_ms = BACKOFF_FIRST_MS << doublings;
-    return jittered(s, delay_ms < max_ms ? delay_ms : max_ms);
-}
-
-static void push_account(struct scheduler *s, struct queue *queue, uint32_t account)
-{
-    s->accounts[account].next = NONE;
-    if (queue->head == NONE)
-        queue->head = account;
-    else
-        s->accounts[queue->tail].next = account;
-    queue->tail = account;
-}
-
-static uint32_t pop_account(struct scheduler *s, struct queue *queue)
-{
-    uint32_t account = queue->head;
-    queue->head = s->accounts[account].next;
-    return account;
-}
-
-static bool has_room(const struct scheduler *s, uint32_t server)
-{
-    const struct server *at = &s->servers[server];
-    uint32_t limit = at->failures > 0 ? 1 : s->config->servers[server].max_connections;
-    return !at->blocked && at->running < limit;
-}
-
-/* Put a server at the end of the ring, if it belongs into it and is not there. */
-static void enter_ring(struct scheduler *s, uint32_t server)
-{
-    struct server *at = &s->servers[server];
-    if (at->in_ring || at->ready.head == NONE || !has_room(s, server))
-        return;
-    at->in_ring = true;
-    at->next = NONE;
-    if (s->ring.head == NONE)
-        s->ring.head = server;
-    else
-        s->servers[s->ring.tail].next = server;
-    s->ring.tail = server;
-}
-
-static uint32_t leave_ring(struct scheduler *s)
-{
-    uint32_t server = s->ring.head;
-    s->ring.head = s->servers[server].next;
-    s->servers[server].in_ring = false;
-    return server;
-}
+/* First sessions are spread over SPREAD_MS, and more if there are many: so many
+ * milliseconds for each account there is, and for each that shares a connection. */
+#define SPREAD_MS ((uint64_t)60 * SECOND_MS)
+#define SPREAD_AN_ACCOUNT_MS 10u
+#define SPREAD_A_CONNECTION_MS 1000u
+#define DELAY_MAX_MS ((uint64_t)86400 * SECOND_MS) /* a server may ask for no more */
+#define NOW_TRIES_MAX 3                            /* RETRY_NOW in a row */
 
 static void make_waiting(struct scheduler *s, uint32_t account, uint64_t due_ms)
 {
@@ -145,16 +25,8 @@ static void make_ready(struct scheduler *s, uint32_t account)
 {
     struct account *at = &s->accounts[account];
     at->state = SCHEDULER_READY;
-    push_account(s, &s->servers[at->server].ready, account);
-    enter_ring(s, at->server);
-}
-
-static void make_running(struct scheduler *s, uint32_t account)
-{
-    struct account *at = &s->accounts[account];
-    at->state = SCHEDULER_RUNNING;
-    s->leases[at->lease].holders++;
-    s->servers[at->server].running++;
+    index_queue_push(&s->servers[at->server].ready, s->account_next, account);
+    server_enter_ring(s, at->server);
 }
 
 static void finish(struct scheduler *s, uint32_t account)
@@ -163,88 +35,67 @@ static void finish(struct scheduler *s, uint32_t account)
     s->unfinished--;
 }
 
-static int compare_mailboxes(const void *a, const void *b, void *scheduler)
+static uint64_t first_spread_ms(const struct scheduler *s, uint32_t account)
 {
-    const struct config_account *accounts =
-        ((const struct scheduler *)scheduler)->config->accounts;
-    const struct config_account *x = &accounts[*(const uint32_t *)a];
-    const struct config_account *y = &accounts[*(const uint32_t *)b];
-    int order = strcasecmp(x->server->host, y->server->host);
-    if (order == 0)
-        order = (int)x->server->port - (int)y->server->port;
-    return order != 0 ? order : strcmp(x->user, y->user);
+    const struct config_account *from = &s->config->accounts[account];
+    uint64_t accounts = s->servers[s->accounts[account].server].accounts;
+    if (s->mode == SCHEDULER_ONCE)
+        return 0;
+    uint64_t spread_ms = (uint64_t)s->account_count * SPREAD_AN_ACCOUNT_MS;
+    uint64_t server_ms = accounts * SPREAD_A_CONNECTION_MS / from->server->max_connections;
+    spread_ms = spread_ms > server_ms ? spread_ms : server_ms;
+    spread_ms = spread_ms > SPREAD_MS ? spread_ms : SPREAD_MS;
+    return spread_ms < from->poll_ms ? spread_ms : from->poll_ms;
 }
 
-/* Give each account the lease of its mailbox. */
-static int assign_leases(struct scheduler *s)
+/* Servers are looked up ahead of their first session, so that what they share is known. */
+static void start_account(struct scheduler *s, uint32_t account, uint64_t now_ms)
 {
-    uint32_t *sorted = calloc((size_t)s->account_count + 1, sizeof(*sorted));
-    if (sorted == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < s->account_count; i++)
-        sorted[i] = i;
-    if (s->account_count > 1)
-        qsort_r(sorted, s->account_count, sizeof(*sorted), compare_mailboxes, s);
-    uint32_t lease = 0;
-    for (uint32_t i = 0; i < s->account_count; i++) {
-        if (i > 0 && compare_mailboxes(&sorted[i - 1], &sorted[i], s) != 0)
-            lease++;
-        s->accounts[sorted[i]].lease = lease;
-    }
-    free(sorted);
-    return 0;
+    make_waiting(s, account,
+                 now_ms + chance_up_to(&s->chance, first_spread_ms(s, account)));
+    s->unfinished++;
+    server_look_up(s, s->accounts[account].server);
 }
 
 static int allocate(struct scheduler *s)
 {
     /* One more than needed: calloc(0) may be NULL. */
     s->accounts = calloc((size_t)s->account_count + 1, sizeof(*s->accounts));
-    s->leases = calloc((size_t)s->account_count + 1, sizeof(*s->leases));
-    s->servers = calloc((size_t)s->server_count + 1, sizeof(*s->servers));
-    if (s->accounts == NULL || s->leases == NULL || s->servers == NULL)
+    s->account_next = calloc((size_t)s->account_count + 1, sizeof(*s->account_next));
+    if (s->accounts == NULL || s->account_next == NULL)
         return -ENOMEM;
+    for (uint32_t i = 0; i < s->account_count; i++)
+        s->accounts[i].server =
+            (uint32_t)(s->config->accounts[i].server - s->config->servers);
     int err = due_heap_init(&s->due, s->account_count + s->server_count);
-    return err != 0 ? err : assign_leases(s);
-}
-
-static void start_account(struct scheduler *s, uint32_t account, uint64_t now_ms)
-{
-    const struct config_account *from = &s->config->accounts[account];
-    uint64_t spread_ms = from->poll_ms < SPREAD_MAX_MS ? from->poll_ms : SPREAD_MAX_MS;
-    if (s->mode == SCHEDULER_ONCE)
-        spread_ms = 0;
-    make_waiting(s, account, now_ms + next_random(s) % (spread_ms + 1));
-    s->unfinished++;
+    if (err == 0)
+        err = leases_init(&s->leases, s->config);
+    return err == 0 ? servers_init(s) : err;
 }
 
 int scheduler_new(const struct config *config, const bool *selected,
                   enum scheduler_mode mode, uint64_t seed, uint64_t now_ms,
                   struct scheduler **out)
 {
-    assert(config->account_count + config->server_count < NONE);
+    assert(config->account_count + config->server_count < INDEX_NONE / 2);
     struct scheduler *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return -ENOMEM;
     s->config = config;
     s->mode = mode;
-    s->random = seed;
+    s->chance.state = seed;
     s->account_count = (uint32_t)config->account_count;
     s->server_count = (uint32_t)config->server_count;
-    s->ring.head = NONE;
     int err = allocate(s);
     if (err != 0) {
         scheduler_free(s);
         return err;
     }
-    for (uint32_t i = 0; i < s->server_count; i++)
-        s->servers[i].ready.head = NONE;
     for (uint32_t i = 0; i < s->account_count; i++) {
-        s->leases[i].parked.head = NONE;
-        s->accounts[i].server = (uint32_t)(config->accounts[i].server - config->servers);
+        s->accounts[i].location = NOWHERE;
+        s->accounts[i].state = SCHEDULER_FINISHED;
         if (selected == NULL || selected[i])
             start_account(s, i, now_ms);
-        else
-            s->accounts[i].state = SCHEDULER_FINISHED;
     }
     *out = s;
     return 0;
@@ -255,9 +106,10 @@ void scheduler_free(struct scheduler *s)
     if (s == NULL)
         return;
     due_heap_free(&s->due);
+    leases_free(&s->leases);
+    servers_free(s);
     free(s->accounts);
-    free(s->leases);
-    free(s->servers);
+    free(s->account_next);
     free(s);
 }
 
@@ -273,8 +125,12 @@ static void adopt_account(struct scheduler *s, uint32_t account,
     to->failures = from->failures;
     to->hasty = from->hasty;
     if (from->state == SCHEDULER_RUNNING) {
+        /* Where it is it counts already. */
         due_heap_remove(&s->due, account);
-        make_running(s, account);
+        to->state = SCHEDULER_RUNNING;
+        to->location = from->location;
+        s->servers[to->server].running++;
+        leases_take(&s->leases, account);
         return;
     }
     uint64_t due_ms = now_ms;
@@ -282,13 +138,16 @@ static void adopt_account(struct scheduler *s, uint32_t account,
         due_ms = due_heap_time(&old->due, old_account);
     /* A shorter `poll` counts from now on; a back-off stays what it is. */
     uint64_t poll_ms = s->config->accounts[account].poll_ms;
-    if (from->failures == 0 && due_ms > now_ms + poll_ms + poll_ms / JITTER_DIVISOR)
-        due_ms = now_ms + jittered(s, poll_ms);
+    if (from->failures == 0 && due_ms > now_ms + poll_ms + poll_ms / BACKOFF_JITTER)
+        due_ms = now_ms + backoff_jittered(&s->chance, poll_ms);
     make_waiting(s, account, due_ms);
 }
 
-void scheduler_adopt(struct scheduler *s, const struct scheduler *old, uint64_t now_ms)
+int scheduler_adopt(struct scheduler *s, struct scheduler *old, uint64_t now_ms)
 {
+    int err = servers_adopt(s, old);
+    if (err != 0)
+        return err;
     /* Both are sorted by name. */
     for (uint32_t i = 0, j = 0; i < s->account_count && j < old->account_count;) {
         int order = strcmp(s->config->accounts[i].name, old->config->accounts[j].name);
@@ -297,13 +156,7 @@ void scheduler_adopt(struct scheduler *s, const struct scheduler *old, uint64_t 
         i += order <= 0;
         j += order >= 0;
     }
-}
-
-static void wake_server(struct scheduler *s, uint32_t server)
-{
-    s->servers[server].blocked = false;
-    due_heap_remove(&s->due, s->account_count + server);
-    enter_ring(s, server);
+    return 0;
 }
 
 /* Move everything whose time has come out of the heap. */
@@ -316,61 +169,75 @@ static void take_due(struct scheduler *s, uint64_t now_ms)
         if (node < s->account_count)
             make_ready(s, node);
         else
-            wake_server(s, node - s->account_count);
+            server_node_due(s, node, now_ms);
     }
 }
 
 /* A mailbox that nobody has goes to the first who waits for it. */
-static void offer_mailbox(struct scheduler *s, struct lease *lease)
+static void offer_mailbox(struct scheduler *s, uint32_t account)
 {
-    if (lease->holders == 0 && lease->parked.head != NONE)
-        make_ready(s, pop_account(s, &lease->parked));
+    uint32_t parked = INDEX_NONE;
+    if (leases_unpark(&s->leases, account, s->account_next, &parked))
+        make_ready(s, parked);
 }
 
 /* Its turn has come: it runs, true; or it is paused, or its mailbox is in use. */
-static bool take_turn(struct scheduler *s, uint32_t account)
+static bool take_turn(struct scheduler *s, uint32_t account, uint64_t now_ms)
 {
-    struct lease *lease = &s->leases[s->accounts[account].lease];
-    if (s->accounts[account].paused) {
-        s->accounts[account].state = SCHEDULER_PAUSED;
-        offer_mailbox(s, lease);
+    struct account *at = &s->accounts[account];
+    if (at->paused) {
+        at->state = SCHEDULER_PAUSED;
+        offer_mailbox(s, account);
         return false;
     }
-    if (lease->holders > 0) {
-        s->accounts[account].state = SCHEDULER_PARKED;
-        push_account(s, &lease->parked, account);
+    if (leases_taken(&s->leases, account)) {
+        at->state = SCHEDULER_PARKED;
+        leases_park(&s->leases, account, s->account_next);
         return false;
     }
-    make_running(s, account);
+    at->state = SCHEDULER_RUNNING;
+    leases_take(&s->leases, account);
+    session_came(s, at->server, now_ms, &at->location);
     return true;
 }
 
 bool scheduler_next(struct scheduler *s, uint64_t now_ms, uint32_t *out_account)
 {
+    uint32_t server = 0;
     take_due(s, now_ms);
-    while (s->ring.head != NONE) {
-        uint32_t server = leave_ring(s);
-        if (!has_room(s, server))
-            continue; /* blocked since; it comes back when it is woken */
-        uint32_t account = pop_account(s, &s->servers[server].ready);
-        bool runs = take_turn(s, account);
-        enter_ring(s, server);
-        if (runs) {
-            *out_account = account;
+    while (server_next(s, now_ms, &server)) {
+        uint32_t account = index_queue_pop(&s->servers[server].ready, s->account_next);
+        bool runs = take_turn(s, account, now_ms);
+        server_turned(s, server, now_ms);
+        *out_account = account;
+        if (runs)
             return true;
-        }
     }
     return false;
 }
 
-static void release(struct scheduler *s, uint32_t account)
+uint32_t scheduler_place(const struct scheduler *s, uint32_t account,
+                         struct resolver_answer *out)
+{
+    assert(account < s->account_count && s->accounts[account].state == SCHEDULER_RUNNING);
+    sites_answer(s->sites, s->accounts[account].location, out);
+    return s->accounts[account].location;
+}
+
+static void release(struct scheduler *s, uint32_t account, uint64_t now_ms)
 {
     struct account *at = &s->accounts[account];
-    struct lease *lease = &s->leases[at->lease];
     assert(at->state == SCHEDULER_RUNNING);
     s->servers[at->server].running--;
-    lease->holders--;
-    offer_mailbox(s, lease);
+    session_left(s, at->location, now_ms);
+    at->location = NOWHERE;
+    leases_give(&s->leases, account);
+    offer_mailbox(s, account);
+}
+
+void scheduler_leave(struct scheduler *s, uint32_t place, uint64_t now_ms)
+{
+    session_left(s, place, now_ms);
 }
 
 /* Several sessions fail together when a server goes; that is one failure. */
@@ -381,10 +248,10 @@ static void block_server(struct scheduler *s, uint32_t server, enum retry retry,
     if (at->blocked)
         return;
     at->failures++;
-    at->blocked = true;
-    uint64_t delay_ms = retry == RETRY_NEVER ? jittered(s, BACKOFF_MAX_MS)
-                                             : backoff_ms(s, at->failures, BACKOFF_MAX_MS);
-    due_heap_set(&s->due, s->account_count + server, now_ms + delay_ms);
+    uint64_t delay_ms = retry == RETRY_NEVER
+                            ? backoff_jittered(&s->chance, BACKOFF_MAX_MS)
+                            : backoff_ms(&s->chance, at->failures, BACKOFF_MAX_MS);
+    server_block(s, server, now_ms + delay_ms);
 }
 
 static bool is_server_failure(const struct scheduler *s, const struct outcome *outcome)
@@ -396,12 +263,14 @@ static bool is_server_failure(const struct scheduler *s, const struct outcome *o
 static void judge_server(struct scheduler *s, uint32_t server,
                          const struct outcome *outcome, uint64_t now_ms)
 {
+    if (outcome->scope == SCOPE_SERVER)
+        server_doubt_location(s, server);
     if (is_server_failure(s, outcome)) {
         block_server(s, server, outcome->retry, now_ms);
     } else if (outcome->scope != SCOPE_PROCESS && outcome->scope != SCOPE_SERVER) {
         /* It answered. */
         s->servers[server].failures = 0;
-        wake_server(s, server);
+        server_wake(s, server);
     }
 }
 
@@ -412,12 +281,12 @@ static uint64_t next_delay_ms(struct scheduler *s, uint32_t account,
     struct account *at = &s->accounts[account];
     if (outcome->retry == RETRY_BACKOFF || outcome->retry == RETRY_NOW) {
         at->failures++;
-        return backoff_ms(s, at->failures,
+        return backoff_ms(&s->chance, at->failures,
                           outcome->scope == SCOPE_MAILBOX ? BACKOFF_IN_USE_MAX_MS
                                                           : BACKOFF_MAX_MS);
     }
     at->failures = 0;
-    return jittered(s, s->config->accounts[account].poll_ms);
+    return backoff_jittered(&s->chance, s->config->accounts[account].poll_ms);
 }
 
 static uint64_t asked_delay_ms(const struct outcome *outcome)
@@ -445,7 +314,7 @@ void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome 
 {
     assert(account < s->account_count);
     struct account *at = &s->accounts[account];
-    release(s, account);
+    release(s, account, now_ms);
     judge_server(s, at->server, outcome, now_ms);
 
     uint64_t asked_ms = asked_delay_ms(outcome);
@@ -463,7 +332,7 @@ void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome 
         uint64_t delay_ms = next_delay_ms(s, account, outcome);
         make_waiting(s, account, now_ms + (delay_ms > asked_ms ? delay_ms : asked_ms));
     }
-    enter_ring(s, at->server);
+    server_enter_ring(s, at->server);
 }
 
 void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms)
@@ -474,7 +343,7 @@ void scheduler_hurry(struct scheduler *s, uint32_t account, uint64_t now_ms)
         return;
     if (at->state == SCHEDULER_WAITING || at->state == SCHEDULER_SUSPENDED)
         make_waiting(s, account, now_ms);
-    wake_server(s, at->server);
+    server_wake(s, at->server);
 }
 
 void scheduler_resume(struct scheduler *s, uint32_t account, uint64_t now_ms)
@@ -496,7 +365,7 @@ uint64_t scheduler_wait_ms(const struct scheduler *s, uint64_t now_ms)
 {
     uint32_t node = 0;
     uint64_t due_ms = 0;
-    if (s->ring.head != NONE)
+    if (!index_queue_empty(&s->ring))
         return 0;
     if (!due_heap_first(&s->due, &node, &due_ms))
         return SCHEDULER_FOREVER;
@@ -515,17 +384,4 @@ enum scheduler_state scheduler_status(const struct scheduler *s, uint32_t accoun
     *out_due_ms = due_heap_time(&s->due, account);
     *out_failures = s->accounts[account].failures;
     return s->accounts[account].state;
-}
-
-uint32_t scheduler_server_running(const struct scheduler *s, uint32_t server)
-{
-    assert(server < s->server_count);
-    return s->servers[server].running;
-}
-
-uint64_t scheduler_server_blocked_ms(const struct scheduler *s, uint32_t server)
-{
-    assert(server < s->server_count);
-    return s->servers[server].blocked ? due_heap_time(&s->due, s->account_count + server)
-                                      : 0;
 }

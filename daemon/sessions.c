@@ -41,6 +41,7 @@ struct session {
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
     int64_t delete_before_us;
     struct pop3_day day;
+    struct resolver_answer *answer;
     struct secret secret;
     struct session_end end;
 };
@@ -71,6 +72,7 @@ static void session_free(struct session *session)
     free(session->host);
     free(session->user);
     free(session->ca_file);
+    free(session->answer);
     free(session);
 }
 
@@ -94,15 +96,18 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     session->has_fingerprint = server->has_fingerprint;
     memcpy(session->fingerprint, server->fingerprint, sizeof(session->fingerprint));
     session->end.account = account;
+    session->end.place = plan->place;
     session->end.marks = *plan->marks;
     session->end.kind = plan->kind;
     session->delete_before_us = plan->delete_before_us;
     session->day = plan->day;
+    session->answer = malloc(sizeof(*session->answer));
     if (session->name == NULL || session->user == NULL || session->host == NULL ||
-        (server->ca_file != NULL && session->ca_file == NULL)) {
+        session->answer == NULL || (server->ca_file != NULL && session->ca_file == NULL)) {
         session_free(session);
         return NULL;
     }
+    *session->answer = *plan->answer;
     return session;
 }
 
@@ -363,6 +368,7 @@ static bool submit(struct sessions *s, struct session *session)
         .account = session->name,
         .host = session->host,
         .port = session->port,
+        .answer = session->answer,
         .implicit_tls = session->implicit_tls,
         .ca_file = session->ca_file,
         .fingerprint = session->has_fingerprint ? session->fingerprint : NULL,
@@ -378,10 +384,13 @@ static bool submit(struct sessions *s, struct session *session)
     };
     /* Before the call: the session may end within it. */
     struct secret secret = session->secret;
+    struct resolver_answer *answer = session->answer;
     session->secret = (struct secret){0};
+    session->answer = NULL;
     session->stage = STAGE_HELD;
     int err = s->pool != NULL ? pool_submit(s->pool, &job) : ERR_STOPPED;
     secret_free(&secret);
+    free(answer);
     if (err != 0)
         set_refusal(&session->end, err);
     return err == 0;

@@ -19,6 +19,7 @@ struct sessions;
 struct session_end {
     uint32_t account; /* index in the configuration, or SESSIONS_NOBODY, see
                          sessions_renumber() */
+    uint32_t place;   /* as in its struct session_plan */
     struct outcome outcome;
     bool stopped; /* by sessions_close() */
     bool held;    /* the pool had it: marks are to be kept */
@@ -55,6 +56,8 @@ struct session_plan {
     int64_t delete_before_us; /* as struct pool_job's */
     const struct pool_marks *marks;
     struct pop3_day day;
+    const struct resolver_answer *answer; /* likewise */
+    uint32_t place;                       /* comes back with its end */
 };
 
 /* Hold a session with the account of this index. config and plan are not needed after

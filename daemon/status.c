@@ -95,6 +95,15 @@ static void put_problem(struct buffer *out, const struct health_problem *problem
     control_time(out, "error_since", problem->since_s);
 }
 
+static void put_site(struct buffer *out, const struct rounds *r, uint32_t server)
+{
+    struct site_use use;
+    bool known = scheduler_server_site(r->scheduler, server, &use);
+    control_number(out, "address_sessions", known ? use.running : CONTROL_UNKNOWN);
+    control_number(out, "address_limit", known ? use.limit : CONTROL_UNKNOWN);
+    control_number(out, "address_servers", known ? use.servers : CONTROL_UNKNOWN);
+}
+
 static void put_server(struct buffer *out, const struct rounds *r, uint32_t i,
                        const struct now *now)
 {
@@ -106,6 +115,7 @@ static void put_server(struct buffer *out, const struct rounds *r, uint32_t i,
     control_number(out, "port", server->port);
     control_number(out, "sessions", scheduler_server_running(r->scheduler, i));
     control_number(out, "max_connections", server->max_connections);
+    put_site(out, r, i);
     control_time(out, "held_until", wall_time_s(now, blocked_ms));
     control_time(out, "paused", pauses_since(r->pauses, PAUSE_SERVER, i));
     put_problem(out, health_server(r->health, i));
@@ -131,6 +141,27 @@ const char *status_state_word(enum scheduler_state state)
         break;
     }
     return "finished";
+}
+
+static const char *wait_word(enum scheduler_wait wait)
+{
+    switch (wait) {
+    case SCHEDULER_WAITS_FOR_TURN:
+        return "turn";
+    case SCHEDULER_WAITS_FOR_LOOKUP:
+        return "lookup";
+    case SCHEDULER_WAITS_FOR_SERVER:
+        return "server";
+    case SCHEDULER_WAITS_FOR_CONNECTION:
+        return "connection";
+    case SCHEDULER_WAITS_FOR_ADDRESS:
+        return "address";
+    case SCHEDULER_WAITS_FOR_PACE:
+        return "pace";
+    case SCHEDULER_WAITS_FOR_NOTHING:
+        break;
+    }
+    return "";
 }
 
 static const char *scope_word(enum pause_scope scope)
@@ -182,6 +213,9 @@ static void put_account(struct buffer *out, const struct rounds *r, uint32_t i,
     control_name(out, "account", account->name);
     control_name(out, "server", account->server->name);
     control_name(out, "state", status_state_word(state));
+    control_name(out, "waits_for",
+                 state == SCHEDULER_READY ? wait_word(scheduler_waits_for(r->scheduler, i))
+                                          : "");
     control_time(out, "due", state == SCHEDULER_PAUSED ? 0 : wall_time_s(now, due_ms));
     control_time(out, "paused", paused_s);
     control_name(out, "paused_by", scope_word(paused_by));

@@ -10,17 +10,21 @@
  * memory_limit_bytes; unconfirmed deletions in the archive, of accounts that left, too;
  * server_count, account_count; paused@, where everything is.
  *
- * server: server, host, port, sessions, max_connections; held_until@: none begins before;
- * paused@; error, a sentence, and error_since@.
+ * server: server, host, port, sessions, max_connections; address_sessions, address_limit
+ * and address_servers: how many sessions there are at its address, may be, and how many
+ * servers share that, empty while the address is not known; held_until@: none begins
+ * before; paused@; error, a sentence, and error_since@.
  *
- * account: account, server; state: "waiting" for due@, "ready" and waiting for its server,
- * "parked" while another account uses its mailbox, "running", "suspended" until its
- * password-file changes, a reload, a restart or `poll`, "paused" by the administrator,
- * "finished" with --once; paused@, and paused_by, what was paused: "account", its "server"
- * or "all", also while it still runs; failures in a row; last_complete@, the end of the
- * last poll that left nothing unarchived, and how many messages the server listed then;
- * unconfirmed, deletions that later listings have not confirmed yet;
- * error, a sentence, and error_since@. */
+ * account: account, server; state: "waiting" for due@, "ready", and waits_for: "turn", the
+ * next that comes, "lookup" of its server, "server" that is held back, "connection", all of
+ * its server's being in use, "address", the same of its server's address, "pace" of the
+ * logins there; "parked" while another account uses its mailbox, "running", "suspended"
+ * until its password-file changes, a reload, a restart or `poll`, "paused" by the
+ * administrator, "finished" with --once; paused@, and paused_by, what was paused:
+ * "account", its "server" or "all", also while it still runs; failures in a row;
+ * last_complete@, the end of the last poll that left nothing unarchived, and how many
+ * messages the server listed then; unconfirmed, deletions that later listings have not
+ * confirmed yet; error, a sentence, and error_since@. */
 #ifndef MAILCASK_DAEMON_STATUS_H
 #define MAILCASK_DAEMON_STATUS_H
 

@@ -182,9 +182,30 @@ void status_put_server(struct output *out, const struct answer_object *o)
     output_print(out, ":%" PRIu64 "  %" PRIu64 " of %" PRIu64 " sessions",
                  answer_number(o, "port"), answer_number(o, "sessions"),
                  answer_number(o, "max_connections"));
+    if (answer_number(o, "address_servers") > 1)
+        output_print(
+            out,
+            ", %" PRIu64 " of %" PRIu64 " at its address, shared by %" PRIu64 " servers",
+            answer_number(o, "address_sessions"), answer_number(o, "address_limit"),
+            answer_number(o, "address_servers"));
     put_time(out, "  held back until ", answer_time(o, "held_until"), "");
     put_time(out, "  paused by the administrator since ", answer_time(o, "paused"), "");
     put_error(out, o);
+}
+
+/* What a ready one waits for, where it is not its turn. */
+static void put_wait(struct output *out, struct span wait)
+{
+    static const struct {
+        const char *word, *text;
+    } waits[] = {{"lookup", ", its server is being looked up"},
+                 {"server", ", its server is held back"},
+                 {"connection", ", its server has max-connections sessions"},
+                 {"address", ", its server's address has max-connections sessions"},
+                 {"pace", ", for the pace of logins at its server"}};
+    for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++)
+        if (span_equal(wait, span_text(waits[i].word)))
+            output_print(out, "%s", waits[i].text);
 }
 
 static void put_account_state(struct output *out, const struct answer_object *o)
@@ -210,6 +231,7 @@ void status_put_account(struct output *out, const struct answer_object *o)
     output_clean(out, answer_text(o, "account"));
     output_print(out, "  ");
     put_account_state(out, o);
+    put_wait(out, answer_text(o, "waits_for"));
     put_time(out, ", due ", answer_time(o, "due"), "");
     if (failures > 0)
         output_print(out, ", %" PRIu64 " failure%s in a row", failures,

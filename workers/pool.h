@@ -9,6 +9,7 @@
 #include "workers/loop.h"
 #include "workers/outcome.h"
 #include "workers/pop3.h"
+#include "workers/resolver.h"
 #include "workers/tls.h"
 
 #include <stdbool.h>
@@ -92,6 +93,9 @@ struct pool_job {
     const char *account; /* its name in the archive, 1..NAME_SIZE_MAX bytes */
     const char *host;    /* name or address, 1..NAME_SIZE_MAX bytes */
     uint16_t port;
+    /* Where host was found, with the port: the session connects nowhere else. NULL: it is
+     * looked up. */
+    const struct resolver_answer *answer;
     bool implicit_tls;          /* false: STLS, which is then required */
     const char *ca_file;        /* NULL: the system's; see struct tls_policy */
     const uint8_t *fingerprint; /* NULL, or 32 bytes */

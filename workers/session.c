@@ -55,6 +55,17 @@ static int check(const struct pool_job *job)
     return err != 0 ? err : check_name(job->login);
 }
 
+static int copy_answer(struct session *s, const struct pool_job *job)
+{
+    if (job->answer == NULL)
+        return 0;
+    s->answer = malloc(sizeof(*s->answer));
+    if (s->answer == NULL)
+        return -ENOMEM;
+    *s->answer = *job->answer;
+    return 0;
+}
+
 static int make_pop3(struct session *s, const struct pool_job *job)
 {
     const struct pop3_config config = {
@@ -107,6 +118,8 @@ int session_create(const struct pool_job *job, struct session **out_session)
         memcpy(s->fingerprint, job->fingerprint, sizeof(s->fingerprint));
     }
     err = copy_strings(s, job);
+    if (err == 0)
+        err = copy_answer(s, job);
     if (err == 0)
         err = make_pop3(s, job);
     if (err != 0) {

@@ -85,6 +85,13 @@ void session_judge_address(struct session *s)
         s->marks.address = s->other_address_id;
 }
 
+static void found(struct session *s)
+{
+    put_good_address_first(s->answer, s->marks.address);
+    s->step = SESSION_CONNECTS;
+    session_connect_next(s);
+}
+
 /* Frees r. */
 static void take_resolution(struct session *s, struct resolution *r)
 {
@@ -95,9 +102,7 @@ static void take_resolution(struct session *s, struct resolution *r)
         s->answer = malloc(sizeof(*s->answer));
         if (s->answer != NULL) {
             *s->answer = r->answer;
-            put_good_address_first(s->answer, s->marks.address);
-            s->step = SESSION_CONNECTS;
-            session_connect_next(s);
+            found(s);
         } else {
             cannot_resolve(s, -ENOMEM, error_text(-ENOMEM));
         }
@@ -124,7 +129,7 @@ static void resolved(void *arg, const struct resolver_answer *answer)
         worker_post(r->worker, &r->parcel);
 }
 
-void session_resolve(struct session *s)
+static void look_up(struct session *s)
 {
     struct resolution *r = calloc(1, sizeof(*r));
     if (r == NULL) {
@@ -145,6 +150,16 @@ void session_resolve(struct session *s)
     int asked = RESOLUTION_ASKED;
     if (!atomic_compare_exchange_strong(&r->state, &asked, RESOLUTION_OPEN))
         take_resolution(s, r);
+}
+
+void session_resolve(struct session *s)
+{
+    if (s->answer == NULL)
+        look_up(s);
+    else if (s->answer->err != 0)
+        cannot_resolve(s, s->answer->err, s->answer->text);
+    else
+        found(s);
 }
 
 bool session_resolve_cancel(struct session *s)

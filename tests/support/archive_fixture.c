@@ -25,11 +25,8 @@ static void note(void *arg, enum archive_note kind, const char *text)
 int fixture_try_open(struct fixture *f, enum archive_mode mode, bool rebuild,
                      const struct file_ops *ops)
 {
-    const struct archive_options options = {.mode = mode,
-                                            .ops = ops,
-                                            .rebuild_index = rebuild,
-                                            .report = note,
-                                            .arg = f};
+    const struct archive_options options = {
+        .mode = mode, .ops = ops, .rebuild_index = rebuild, .report = note, .arg = f};
     f->notes[0] = '\0';
     f->damage_notes = 0;
     int err = archive_open(f->path, &options, &f->archive);

@@ -24,6 +24,8 @@ struct world {
     struct config_server servers[SERVERS_MAX];
     struct config_account accounts[ACCOUNTS_MAX];
     char names[ACCOUNTS_MAX][24];
+    char addresses[SERVERS_MAX][2]
+                  [48]; /* where each server is found; the second may be "" */
     struct scheduler *s;
 };
 
@@ -38,8 +40,18 @@ extern const struct outcome ended_down;
 extern const struct outcome ended_distrusted;
 
 /* accounts spread over servers in turn: account i is on server i % servers, each with at
- * most limit connections. */
+ * most limit connections, and each at an address of its own. */
 void world_make(struct world *w, uint32_t servers, uint32_t accounts, uint32_t limit);
+
+/* An answer with these addresses, as numbers; b may be "". No address at all: no such name.
+ */
+struct resolver_answer world_answer(const char *a, const char *b);
+
+/* Answer every look-up that is wanted. How many. */
+uint32_t world_locate(struct world *w, uint64_t now);
+
+/* scheduler_next(), with the look-ups that it wants. */
+bool world_next(struct world *w, uint64_t now, uint32_t *out_account);
 
 /* Make the scheduler; scheduler_free() it. */
 void world_start(struct world *w, enum scheduler_mode mode);

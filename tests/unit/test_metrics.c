@@ -2,6 +2,7 @@
 
 #include "daemon/metrics_source.h"
 #include "tests/support/config_files.h"
+#include "tests/support/scheduler_turns.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -258,10 +259,10 @@ static void accounts_are_counted_by_their_state(void **state)
     struct outcome denied = {.scope = SCOPE_ACCOUNT, .retry = RETRY_NEVER};
     uint64_t later_ms = (uint64_t)24 * 3600 * 1000;
     uint32_t account = 0;
-    assert_true(scheduler_next(r->scheduler, later_ms, &account));
+    assert_true(turns_next(r->scheduler, later_ms, &account));
     scheduler_done(r->scheduler, account, &denied, later_ms);
     (void)health_account_news(r->health, account, "wrong password", 5);
-    assert_true(scheduler_next(r->scheduler, later_ms, &account));
+    assert_true(turns_next(r->scheduler, later_ms, &account));
     pauses_begin(r->pauses, PAUSE_SERVER, 0, 6);
     const char *text = look(&w);
     assert_value(text, "mailcask_accounts{state=\"suspended\"}", "1");

@@ -2,6 +2,7 @@
 
 #include "daemon/clock.h"
 #include "tests/support/config_files.h"
+#include "tests/support/scheduler_turns.h"
 #include "tools/control_client.h"
 
 #include <errno.h>
@@ -156,7 +157,7 @@ static void a_server_that_fails_is_told(void **state)
     struct outcome down = {.scope = SCOPE_SERVER, .retry = RETRY_BACKOFF};
     uint64_t now_ms = (uint64_t)24 * 3600 * 1000;
     uint32_t account;
-    assert_true(scheduler_next(r->scheduler, now_ms, &account));
+    assert_true(turns_next(r->scheduler, now_ms, &account));
     struct answer_object o = find(ask(&w, "status"), "server", "one");
     assert_int_equal(answer_number(&o, "sessions"), 1);
     assert_int_equal(answer_time(&o, "held_until"), 0);
@@ -189,7 +190,7 @@ static void an_account_is_told(void **state)
     assert_text(&o, "state", "waiting");
     assert_true(answer_time(&o, "due") > 0);
     assert_int_equal(answer_time(&o, "last_complete"), 0);
-    assert_true(scheduler_next(r->scheduler, now_ms, &account));
+    assert_true(turns_next(r->scheduler, now_ms, &account));
     scheduler_done(r->scheduler, account, &denied, now_ms);
     (void)health_account_news(r->health, account, "wrong password", 700);
     health_complete(r->health, account, 12, 600);
@@ -249,14 +250,15 @@ static void a_suspended_account_is_polled_on_request(void **state)
     struct outcome denied = {.scope = SCOPE_ACCOUNT, .retry = RETRY_NEVER};
     uint64_t now_ms = clock_now_ms();
     uint32_t account;
-    while (scheduler_next(r->scheduler, now_ms + (uint64_t)3600 * 1000, &account))
+    now_ms += (uint64_t)3600 * 1000;
+    while (turns_next(r->scheduler, now_ms, &account))
         scheduler_done(r->scheduler, account, &denied, now_ms);
-    assert_false(scheduler_next(r->scheduler, now_ms + 1000, &account));
+    assert_false(turns_next(r->scheduler, now_ms + 1000, &account));
     struct answer_object o = find(ask(&w, "poll a00002"), "account", "a00002");
     assert_text(&o, "state", "waiting");
-    assert_true(scheduler_next(r->scheduler, now_ms + 1000, &account));
+    assert_true(turns_next(r->scheduler, now_ms + 1000, &account));
     assert_string_equal(r->config->accounts[account].name, "a00002");
-    assert_false(scheduler_next(r->scheduler, now_ms + 1000, &account));
+    assert_false(turns_next(r->scheduler, now_ms + 1000, &account));
     (void)find(ask(&w, "poll a00002"), "service", NULL);
     o = find(ask(&w, "poll nobody"), "error", NULL);
     assert_text(&o, "cause", "not-found");
@@ -282,9 +284,9 @@ static void a_pause_is_told_and_keeps_from_polling(void **state)
     assert_int_equal(answer_number(&o, "saved"), 0); /* there is no archive */
     o = find(ask(&w, "poll a00001"), "error", NULL);
     assert_text(&o, "cause", "refused");
-    assert_true(scheduler_next(r->scheduler, later_ms, &account));
+    assert_true(turns_next(r->scheduler, later_ms, &account));
     assert_int_equal(account, 1);
-    assert_false(scheduler_next(r->scheduler, later_ms, &account));
+    assert_false(turns_next(r->scheduler, later_ms, &account));
     o = find(ask(&w, "pause server one"), "server", "one");
     assert_true(answer_time(&o, "paused") > 0);
     o = find(ask(&w, "status"), "account", "a00002");
@@ -294,12 +296,12 @@ static void a_pause_is_told_and_keeps_from_polling(void **state)
     assert_text(&o, "paused_by", "server");
     o = find(ask(&w, "pause all"), "service", NULL);
     assert_true(answer_time(&o, "paused") > 0);
-    assert_false(scheduler_next(r->scheduler, later_ms, &account));
+    assert_false(turns_next(r->scheduler, later_ms, &account));
     o = find(ask(&w, "resume all"), "service", NULL);
     assert_int_equal(answer_time(&o, "paused"), 0);
     o = find(ask(&w, "status"), "account", "a00001");
     assert_text(&o, "paused_by", "");
-    assert_true(scheduler_next(r->scheduler, later_ms, &account));
+    assert_true(turns_next(r->scheduler, later_ms, &account));
     assert_int_equal(account, 0);
     end(&w);
 }
