@@ -42,6 +42,9 @@ struct reader {
     struct record_view view; /* the record read last, */
     struct place place;      /* its place (segment 0: none), */
     bool body_loaded;        /* and whether view.body is its raw body */
+    bool metas_open;         /* metas walks its meta, and gave `message` last */
+    struct block_meta_reader metas;
+    struct message_meta message;
     struct record_view chunk;
     struct part_cache *parts;
     struct buffer whole; /* a message that is proved before it is given */
@@ -198,23 +201,28 @@ static int load_record(struct reader *r, const struct place *place)
         return 0;
     r->place.segment = 0;
     r->body_loaded = false;
+    r->metas_open = false;
     int err = read_record(r, place, &r->view);
     if (err == 0)
         r->place = *place;
     return err;
 }
 
-/* Message `ordinal` of the record in r->view, which must be n. */
+/* Message `ordinal` of the record in r->view, which must be n. Whoever walks an account
+ * asks for one after the other: each meta is decoded once, not again for all behind it. */
 static int decode_message(struct reader *r, uint32_t account, uint64_t n, uint32_t ordinal,
                           struct message_meta *out)
 {
-    struct block_meta_reader metas;
     const struct record_header *h = &r->view.header;
     if ((h->type != RECORD_BLOCK && h->type != RECORD_END) || h->account != account)
         return ERR_DAMAGED;
-    int err = block_meta_open(&metas, span_of(r->view.meta.data, r->view.meta.size));
-    for (uint32_t i = 0; err == 0 && i <= ordinal; i++)
-        err = block_meta_next(&metas, out);
+    int err = 0;
+    if (!r->metas_open || ordinal + 1 < r->metas.next)
+        err = block_meta_open(&r->metas, span_of(r->view.meta.data, r->view.meta.size));
+    while (err == 0 && r->metas.next <= ordinal)
+        err = block_meta_next(&r->metas, &r->message);
+    r->metas_open = err == 0;
+    *out = r->message;
     return err != 0 || out->n != n ? ERR_DAMAGED : 0;
 }
 
