@@ -1,3 +1,4 @@
+#include "archive/digest.h"
 #include "archive/error.h"
 #include "tools/command.h"
 #include "tools/help.h"
@@ -90,6 +91,7 @@ int main(int argc, char **argv)
 {
     /* A reader that went away is an error of the write, not the end of the process. */
     (void)signal(SIGPIPE, SIG_IGN);
+    digest_only();
 
     struct output out = {.file = stdout};
     struct options options;
