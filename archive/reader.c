@@ -271,6 +271,29 @@ int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_m
     return err != 0 ? err : load_message(r, account, next, &row, out);
 }
 
+int reader_places(struct reader *r, uint32_t account, uint64_t n, size_t max,
+                  struct message_place *out, size_t *out_count)
+{
+    struct message_row row;
+    size_t count = 0;
+    int err = index_renew(r->txn);
+    if (err != 0)
+        return err;
+    while (count < max) {
+        n++;
+        err = row_next_message(r->txn, account, &n, &row);
+        if (err != 0)
+            break;
+        out[count++] = (struct message_place){.n = n,
+                                              .segment = row.place.segment,
+                                              .offset = row.place.offset,
+                                              .ordinal = row.ordinal};
+    }
+    index_reset(r->txn);
+    *out_count = count;
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 struct uidl_search {
     struct index_txn *txn;
     uint32_t account;

@@ -29,6 +29,19 @@ int reader_message(struct reader *r, uint32_t account, uint64_t n,
  * with ERR_DAMAGED out->n tells which message is hurt, and the walk can go on behind it. */
 int reader_next(struct reader *r, uint32_t account, uint64_t n, struct message_meta *out);
 
+/* Where messages are, for those who choose the order in which they read them. */
+struct message_place {
+    uint64_t n;
+    uint64_t segment;
+    uint64_t offset;  /* of the record in it */
+    uint32_t ordinal; /* of the message in the record */
+};
+
+/* The messages behind n (0: from the start), by N, at most max: *out_count is 0 at the end.
+ * Repacking may move them meanwhile: a place is a hint. 0; ERR_INDEX; -errno. */
+int reader_places(struct reader *r, uint32_t account, uint64_t n, size_t max,
+                  struct message_place *out, size_t *out_count);
+
 /* The first message whose record is newer than since_lsn and that this UIDL of the source
  * has come to mean. 0; ERR_NOT_FOUND; ERR_INDEX. */
 int reader_find_uidl(struct reader *r, uint32_t account, uint32_t source, struct span uidl,

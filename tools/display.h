@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sets GMime up for the process. One thread. */
+/* Sets GMime up for the process: all are created by one thread; then each is used by one
+ * thread at a time. */
 struct display;
 
 /* NULL when memory runs out. */

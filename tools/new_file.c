@@ -68,15 +68,41 @@ int new_file_look(int folder_fd, const char *name, const struct target_message *
     return equal ? TARGET_PRESENT : ERR_EXISTS;
 }
 
+void new_files_open(struct new_files *f, int temp_fd, const char *temp, int final_fd)
+{
+    for (unsigned i = 0; i < TARGET_LANES_MAX; i++) {
+        struct new_file *file = &f->lanes[i];
+        *file = (struct new_file){.temp_fd = temp_fd, .final_fd = final_fd, .fd = -1};
+        if (i == 0)
+            (void)snprintf(file->temp_name, sizeof(file->temp_name), "%s", temp);
+        else
+            (void)snprintf(file->temp_name, sizeof(file->temp_name), "%s.%u", temp, i);
+        (void)unlinkat(temp_fd, file->temp_name, 0);
+    }
+    f->open = true;
+}
+
+void new_files_close(struct new_files *f)
+{
+    for (unsigned i = 0; f->open && i < TARGET_LANES_MAX; i++)
+        (void)new_file_cancel(&f->lanes[i]);
+    f->open = false;
+}
+
+static int open_temp(const struct new_file *f)
+{
+    return openat(f->temp_fd, f->temp_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                  FILE_MODE);
+}
+
 int new_file_begin(struct new_file *f, const char *name, const struct target_message *m)
 {
-    int rc = new_file_look(f->place.final_fd, name, m);
+    int rc = new_file_look(f->final_fd, name, m);
     if (rc != 0)
         return rc;
-    if (unlinkat(f->place.temp_fd, f->place.temp_name, 0) != 0 && errno != ENOENT)
-        return -errno;
-    f->fd = openat(f->place.temp_fd, f->place.temp_name,
-                   O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    f->fd = open_temp(f);
+    if (f->fd < 0 && errno == EEXIST && unlinkat(f->temp_fd, f->temp_name, 0) == 0)
+        f->fd = open_temp(f);
     if (f->fd < 0)
         return -errno;
     (void)snprintf(f->name, sizeof(f->name), "%s", name);
@@ -113,10 +139,9 @@ int new_file_commit(struct new_file *f)
     int rc = close(f->fd) == 0 ? 0 : -errno;
     f->fd = -1;
     if (rc == 0)
-        rc = new_file_rename(f->place.temp_fd, f->place.temp_name, f->place.final_fd,
-                             f->name);
+        rc = new_file_rename(f->temp_fd, f->temp_name, f->final_fd, f->name);
     if (rc != 0)
-        (void)unlinkat(f->place.temp_fd, f->place.temp_name, 0);
+        (void)unlinkat(f->temp_fd, f->temp_name, 0);
     return rc;
 }
 
@@ -126,5 +151,5 @@ int new_file_cancel(struct new_file *f)
         return 0;
     (void)close(f->fd);
     f->fd = -1;
-    return unlinkat(f->place.temp_fd, f->place.temp_name, 0) == 0 ? 0 : -errno;
+    return unlinkat(f->temp_fd, f->temp_name, 0) == 0 ? 0 : -errno;
 }

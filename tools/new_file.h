@@ -5,20 +5,25 @@
 
 #include "tools/target.h"
 
-/* Where. The owner holds the lock of the folder, so a temporary file found there is a
- * leftover. */
-struct new_file_place {
-    int temp_fd; /* folder of the temporary name, borrowed */
-    const char *temp_name;
-    int final_fd; /* folder of the final names, borrowed; the same file system */
-};
-
 struct new_file {
-    struct new_file_place place;
+    int temp_fd; /* folder of the temporary name, borrowed */
+    char temp_name[TARGET_NAME_MAX];
+    int final_fd; /* folder of the final names, borrowed; the same file system */
     char name[TARGET_NAME_MAX];
     int64_t time_s;
     int fd; /* -1: none is begun */
 };
+
+/* One for each lane. The owner holds the lock of the folder, so a file found there under
+ * one of the temporary names (TEMP, TEMP.1, TEMP.2 ...) is a leftover: it is taken away. */
+struct new_files {
+    bool open; /* zero-initialised: it is not, and closing it does nothing */
+    struct new_file lanes[TARGET_LANES_MAX];
+};
+
+void new_files_open(struct new_files *f, int temp_fd, const char *temp, int final_fd);
+/* What was begun and not committed is taken away. */
+void new_files_close(struct new_files *f);
 
 /* As of struct target_kind: begin, write, commit, cancel. */
 int new_file_begin(struct new_file *f, const char *name, const struct target_message *m);

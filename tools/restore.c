@@ -4,6 +4,7 @@
 #include "archive/size_text.h"
 #include "tools/access.h"
 #include "tools/command.h"
+#include "tools/crew.h"
 #include "tools/folders.h"
 #include "tools/interrupt.h"
 #include "tools/open.h"
@@ -52,20 +53,20 @@ static void sync_target(struct restore *r)
         restore_fail(r, r->path, rc);
 }
 
-/* Sets r->over if the service refuses; that was said. */
-static void tell_access(struct restore *r, const struct options *o, const struct archive *a,
-                        const struct restore_job *job)
+bool restore_tell(struct restore *r, const struct restore_job *job)
 {
     char detail[PATH_MAX + 64];
+    const struct options *o = r->options;
     const char *since = o->values[OPTION_SINCE], *until = o->values[OPTION_UNTIL];
     (void)snprintf(detail, sizeof(detail), "%s%s%s%s%s", o->values[OPTION_TO],
                    since != NULL ? " since " : "", since != NULL ? since : "",
                    until != NULL ? " until " : "", until != NULL ? until : "");
     if (job->chosen ? job->n_count == 0 : job->messages == 0)
-        return;
+        return true;
+    (void)pthread_mutex_lock(&r->mutex);
     progress_hide(&r->progress);
     int status =
-        access_tell(o, a,
+        access_tell(o, r->archive,
                     &(struct access){
                         .command = ACCESS_RESTORE,
                         .account = job->name,
@@ -75,21 +76,22 @@ static void tell_access(struct restore *r, const struct options *o, const struct
                         .detail = detail,
                     });
     r->status = exit_worse(r->status, status);
-    r->over = status != EXIT_DONE;
+    if (status != EXIT_DONE)
+        r->over = true;
+    (void)pthread_mutex_unlock(&r->mutex);
+    return status == EXIT_DONE;
 }
 
-static void run_jobs(struct restore *r, const struct options *o, const struct archive *a,
-                     const struct restore_jobs *jobs)
+static void run_jobs(struct restore *r, const struct restore_jobs *jobs)
 {
     int rc = r->several ? folder_make(r->path) : 0;
     if (rc != 0)
         restore_fail(r, r->path, rc);
     progress_start(&r->progress, "restoring", total_bytes(jobs));
-    for (size_t i = 0; i < jobs->count && !r->over; i++) {
-        tell_access(r, o, a, &jobs->jobs[i]);
-        if (!r->over)
-            restore_account(r, &jobs->jobs[i]);
-    }
+    if (!r->over && r->kind->whole)
+        restore_in_order(r, jobs);
+    else if (!r->over)
+        restore_files(r, jobs);
     progress_hide(&r->progress);
     if (!r->over && jobs->count > 0)
         sync_target(r);
@@ -106,27 +108,59 @@ static void print_summary(const struct restore *r, struct output *out)
     output_print(out, "\n");
 }
 
-static int restore(struct restore *r, const struct options *o, struct archive *a,
-                   const struct restore_jobs *jobs)
+static int open_lane(struct restore_lane *lane, struct archive *a)
 {
-    struct display *display = display_create();
-    int rc = display != NULL ? reader_create(a, &r->reader) : -ENOMEM;
+    lane->times.display = display_create();
+    return lane->times.display != NULL ? reader_create(a, &lane->reader) : -ENOMEM;
+}
+
+int restore_open(struct restore *r, struct archive *a, unsigned lanes)
+{
+    int rc = 0;
+    r->archive = a;
+    (void)pthread_mutex_init(&r->mutex, NULL);
+    while (rc == 0 && r->lane_count < lanes)
+        rc = open_lane(&r->lanes[r->lane_count++], a);
+    return rc;
+}
+
+void restore_close(struct restore *r)
+{
+    for (unsigned i = 0; i < r->lane_count; i++) {
+        reader_destroy(r->lanes[i].reader);
+        display_destroy(r->lanes[i].times.display);
+    }
+    (void)pthread_mutex_destroy(&r->mutex);
+}
+
+static void say_times(const struct restore *r)
+{
+    struct message_times all = {0};
+    for (unsigned i = 0; i < r->lane_count; i++)
+        all.undated += r->lanes[i].times.undated;
+    say_undated(&all);
+}
+
+static void restore(struct restore *r, struct archive *a, const struct restore_jobs *jobs,
+                    struct output *out)
+{
+    int rc = restore_open(r, a, crew_size(TARGET_LANES_MAX));
     if (rc == 0) {
-        r->times.display = display;
         r->several = jobs->several;
         interrupt_hold();
-        run_jobs(r, o, a, jobs);
-        reader_destroy(r->reader);
+        run_jobs(r, jobs);
+        say_times(r);
+        if (r->status != EXIT_USAGE) /* then nothing was begun */
+            print_summary(r, out);
     } else {
         r->status = exit_worse(r->status, say_failed("restore", rc));
     }
-    display_destroy(display);
-    return rc;
+    restore_close(r);
 }
 
 static int run_restore(const struct options *o, struct output *out)
 {
-    struct restore r = {.status = EXIT_DONE};
+    struct restore r = {.options = o, .status = EXIT_DONE};
     struct archive *a = NULL;
     int status = check_options(o, &r);
     if (status == EXIT_DONE)
@@ -138,12 +172,8 @@ static int run_restore(const struct options *o, struct output *out)
     struct restore_jobs jobs;
     r.status = restore_jobs_find(a, o, &jobs);
     bool any = jobs.count > 0 || jobs.several;
-    if ((r.status == EXIT_DONE || r.status == EXIT_PART) && any &&
-        restore(&r, o, a, &jobs) == 0) {
-        say_undated(&r.times);
-        if (r.status != EXIT_USAGE) /* then nothing was begun */
-            print_summary(&r, out);
-    }
+    if ((r.status == EXIT_DONE || r.status == EXIT_PART) && any)
+        restore(&r, a, &jobs, out);
     restore_jobs_free(&jobs);
     (void)archive_close(a);
     return r.status;
@@ -165,11 +195,18 @@ const struct command command_restore = {
         "fetching where that is missing or unreadable; --since and --until go by the "
         "same, and include\n"
         "both days.\n\n"
+        "All processors work on it, and messages are written in the order in which "
+        "they lie on the disk;\n"
+        "an mbox has them by N. A damaged message is never written; it is named on "
+        "standard error and\n"
+        "the rest goes on.\n\n"
         "A file that differs is never overwritten. Restoring again goes on where it "
         "stopped: what is\n"
-        "there already is compared and skipped. When it ends, all is on disk. A "
-        "damaged message is\n"
-        "never written; it is named on standard error and the rest goes on.\n\n"
+        "there already is compared and skipped. When it ends, all is on disk; before, "
+        "a power cut may\n"
+        "leave short files, which the next restore names as files that differ: remove "
+        "them, or restore\n"
+        "into a new folder.\n\n"
         "Who restored which messages, and why, is told to the system's log, and to the "
         "accounts'\n"
         "ledgers where the service runs.",

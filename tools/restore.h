@@ -1,5 +1,5 @@
-/* A restore under way: the accounts it is about, one after the other, each into its own
- * target. */
+/* A restore under way: what it is about, its lanes (each a thread with a reader of its own)
+ * and how far it has come. */
 #ifndef MAILCASK_TOOLS_RESTORE_H
 #define MAILCASK_TOOLS_RESTORE_H
 
@@ -9,6 +9,7 @@
 #include "tools/progress.h"
 #include "tools/target.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,13 +45,23 @@ struct restore_counts {
     uint64_t present; /* were there already, equal */
 };
 
-struct restore {
+/* What a thread has for itself. */
+struct restore_lane {
     struct reader *reader;
+    struct message_times times;
+};
+
+/* Lanes may change only what stands behind the mutex, and hold it for that. */
+struct restore {
+    const struct options *options; /* of the command line */
+    const struct archive *archive;
     const struct target_kind *kind;
     const char *path;
     bool several;
     struct period period;
-    struct message_times times;
+    unsigned lane_count;
+    struct restore_lane lanes[TARGET_LANES_MAX];
+    pthread_mutex_t mutex;
     struct progress progress;
     uint64_t done_bytes;
     struct restore_counts counts;
@@ -59,11 +70,46 @@ struct restore {
                    in the status */
 };
 
-/* Restore a job into the target at PATH, or at PATH/NAME where there are several accounts.
- * What fails is said and noted in r->status. */
-void restore_account(struct restore *r, const struct restore_job *job);
+/* Open so many lanes (1..TARGET_LANES_MAX): 0; else what creating a reader returned.
+ * restore_close() in any case. */
+int restore_open(struct restore *r, struct archive *a, unsigned lanes);
+void restore_close(struct restore *r);
 
-/* Say that writing below path failed; sets r->over. */
+/* Restore every job. What fails is said and noted in r->status. restore_in_order(): a job
+ * is one lane's, its messages by N. restore_files(): messages of all jobs in the order in
+ * which they are on disk. */
+void restore_in_order(struct restore *r, const struct restore_jobs *jobs);
+void restore_files(struct restore *r, const struct restore_jobs *jobs);
+
+/* Say that writing below path failed; sets r->over. Only the first is said. */
 void restore_fail(struct restore *r, const char *path, int err);
+/* False once it is over; notices that the user wants to stop. */
+bool restore_goes_on(struct restore *r, const char *path);
+
+/* Put on record who is given the job's messages, before they are. False if the service
+ * refuses: that was said, and it is over. */
+bool restore_tell(struct restore *r, const struct restore_job *job);
+
+/* A job with its target open. */
+struct restore_box {
+    struct restore *restore;
+    const struct restore_job *job;
+    char *path;
+    struct target *target;
+    struct restore_counts counts; /* guarded by the restore's mutex */
+};
+
+/* Open the job's target at PATH, or at PATH/NAME where there are several accounts: true;
+ * else what is wrong was said. */
+bool restore_box_open(struct restore *r, const struct restore_job *job,
+                      struct restore_box *out);
+/* All its messages were given, or the restore is over. */
+void restore_box_close(struct restore_box *b);
+/* Restore message n by this lane. */
+void restore_message(struct restore_box *b, unsigned lane, uint64_t n);
+/* Look up which messages the job is about, by N, and call each for every one; it ends when
+ * that returns false or the restore is over. */
+void restore_box_walk(struct restore_box *b, unsigned lane,
+                      bool (*each)(void *arg, const struct message_place *m), void *arg);
 
 #endif

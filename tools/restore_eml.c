@@ -13,7 +13,7 @@
 
 struct target {
     int folder_fd; /* locked */
-    struct new_file file;
+    struct new_files files;
 };
 
 static void eml_name(const struct target_message *m, char out[TARGET_NAME_MAX])
@@ -37,33 +37,31 @@ static int eml_open(const char *path, struct target **out)
         free(t);
         return rc;
     }
-    t->file.fd = -1;
-    t->file.place = (struct new_file_place){
-        .temp_fd = t->folder_fd, .temp_name = TEMP_NAME, .final_fd = t->folder_fd};
+    new_files_open(&t->files, t->folder_fd, TEMP_NAME, t->folder_fd);
     *out = t;
     return 0;
 }
 
-static int eml_begin(struct target *t, const struct target_message *m)
+static int eml_begin(struct target *t, unsigned lane, const struct target_message *m)
 {
     char name[TARGET_NAME_MAX];
     eml_name(m, name);
-    return new_file_begin(&t->file, name, m);
+    return new_file_begin(&t->files.lanes[lane], name, m);
 }
 
-static int eml_write(struct target *t, const uint8_t *data, size_t size)
+static int eml_write(struct target *t, unsigned lane, const uint8_t *data, size_t size)
 {
-    return new_file_write(&t->file, data, size);
+    return new_file_write(&t->files.lanes[lane], data, size);
 }
 
-static int eml_commit(struct target *t)
+static int eml_commit(struct target *t, unsigned lane)
 {
-    return new_file_commit(&t->file);
+    return new_file_commit(&t->files.lanes[lane]);
 }
 
-static int eml_cancel(struct target *t)
+static int eml_cancel(struct target *t, unsigned lane)
 {
-    return new_file_cancel(&t->file);
+    return new_file_cancel(&t->files.lanes[lane]);
 }
 
 static int eml_finish(struct target *t)
@@ -74,7 +72,7 @@ static int eml_finish(struct target *t)
 
 static void eml_close(struct target *t)
 {
-    (void)new_file_cancel(&t->file);
+    new_files_close(&t->files);
     (void)close(t->folder_fd);
     free(t);
 }

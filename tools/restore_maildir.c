@@ -14,7 +14,7 @@ struct target {
     int folder_fd; /* locked */
     int cur_fd, new_fd, tmp_fd;
     struct maildir_flagged flagged;
-    struct new_file file;
+    struct new_files files;
 };
 
 static void close_fd(int fd)
@@ -25,7 +25,7 @@ static void close_fd(int fd)
 
 static void maildir_close(struct target *t)
 {
-    (void)new_file_cancel(&t->file);
+    new_files_close(&t->files);
     maildir_flagged_free(&t->flagged);
     close_fd(t->tmp_fd);
     close_fd(t->new_fd);
@@ -40,7 +40,6 @@ static int maildir_open(const char *path, struct target **out)
     if (t == NULL)
         return -ENOMEM;
     *t = (struct target){.folder_fd = -1, .cur_fd = -1, .new_fd = -1, .tmp_fd = -1};
-    t->file.fd = -1;
     int rc = folder_open(AT_FDCWD, path, &t->folder_fd);
     if (rc == 0)
         rc = folder_lock(t->folder_fd);
@@ -56,35 +55,34 @@ static int maildir_open(const char *path, struct target **out)
         maildir_close(t);
         return rc;
     }
-    t->file.place = (struct new_file_place){
-        .temp_fd = t->tmp_fd, .temp_name = TEMP_NAME, .final_fd = t->cur_fd};
+    new_files_open(&t->files, t->tmp_fd, TEMP_NAME, t->cur_fd);
     *out = t;
     return 0;
 }
 
-static int maildir_begin(struct target *t, const struct target_message *m)
+static int maildir_begin(struct target *t, unsigned lane, const struct target_message *m)
 {
     char name[TARGET_NAME_MAX];
     maildir_name(m, name);
     const char *flagged = maildir_flagged_find(&t->flagged, name);
     if (flagged != NULL && new_file_look(t->cur_fd, flagged, m) == TARGET_PRESENT)
         return TARGET_PRESENT;
-    return new_file_begin(&t->file, name, m);
+    return new_file_begin(&t->files.lanes[lane], name, m);
 }
 
-static int maildir_write(struct target *t, const uint8_t *data, size_t size)
+static int maildir_write(struct target *t, unsigned lane, const uint8_t *data, size_t size)
 {
-    return new_file_write(&t->file, data, size);
+    return new_file_write(&t->files.lanes[lane], data, size);
 }
 
-static int maildir_commit(struct target *t)
+static int maildir_commit(struct target *t, unsigned lane)
 {
-    return new_file_commit(&t->file);
+    return new_file_commit(&t->files.lanes[lane]);
 }
 
-static int maildir_cancel(struct target *t)
+static int maildir_cancel(struct target *t, unsigned lane)
 {
-    return new_file_cancel(&t->file);
+    return new_file_cancel(&t->files.lanes[lane]);
 }
 
 static int maildir_finish(struct target *t)

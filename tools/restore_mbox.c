@@ -113,24 +113,28 @@ static int mbox_open(const char *path, struct target **out)
     return 0;
 }
 
-static int mbox_begin(struct target *t, const struct target_message *m)
+static int mbox_begin(struct target *t, unsigned lane, const struct target_message *m)
 {
+    (void)lane;
     t->message_start = t->written + t->gathered;
     return mboxrd_begin(&t->format, m->time_s);
 }
 
-static int mbox_write(struct target *t, const uint8_t *data, size_t size)
+static int mbox_write(struct target *t, unsigned lane, const uint8_t *data, size_t size)
 {
+    (void)lane;
     return mboxrd_add(&t->format, data, size);
 }
 
-static int mbox_commit(struct target *t)
+static int mbox_commit(struct target *t, unsigned lane)
 {
+    (void)lane;
     return mboxrd_end(&t->format);
 }
 
-static int mbox_cancel(struct target *t)
+static int mbox_cancel(struct target *t, unsigned lane)
 {
+    (void)lane;
     if (t->message_start >= t->written) {
         t->gathered = (size_t)(t->message_start - t->written);
         return 0;

@@ -144,9 +144,9 @@ static int remove_folder(void **state)
 static void add(struct target *t, const char *text)
 {
     struct target_message m = {.n = 1, .size = strlen(text)};
-    assert_int_equal(target_mbox.begin(t, &m), 0);
-    assert_int_equal(target_mbox.write(t, (const uint8_t *)text, strlen(text)), 0);
-    assert_int_equal(target_mbox.commit(t), 0);
+    assert_int_equal(target_mbox.begin(t, 0, &m), 0);
+    assert_int_equal(target_mbox.write(t, 0, (const uint8_t *)text, strlen(text)), 0);
+    assert_int_equal(target_mbox.commit(t, 0), 0);
 }
 
 static int write_mbox(const char *path, const char *text)
@@ -242,12 +242,12 @@ static void a_cancelled_message_leaves_no_trace(void **state)
     struct target_message m = {.n = 2, .size = size};
     assert_int_equal(target_mbox.open(f->file, &t), 0);
     add(t, "one\n");
-    assert_int_equal(target_mbox.begin(t, &m), 0);
-    assert_int_equal(target_mbox.write(t, big, size), 0);
-    assert_int_equal(target_mbox.cancel(t), 0);
-    assert_int_equal(target_mbox.begin(t, &m), 0);
-    assert_int_equal(target_mbox.write(t, big, 3), 0);
-    assert_int_equal(target_mbox.cancel(t), 0);
+    assert_int_equal(target_mbox.begin(t, 0, &m), 0);
+    assert_int_equal(target_mbox.write(t, 0, big, size), 0);
+    assert_int_equal(target_mbox.cancel(t, 0), 0);
+    assert_int_equal(target_mbox.begin(t, 0, &m), 0);
+    assert_int_equal(target_mbox.write(t, 0, big, 3), 0);
+    assert_int_equal(target_mbox.cancel(t, 0), 0);
     add(t, "three\n");
     assert_int_equal(target_mbox.finish(t), 0);
     target_mbox.close(t);

@@ -155,11 +155,11 @@ static struct target_message message(const char *text)
 static int give(const struct target_kind *kind, struct target *t, const char *text)
 {
     struct target_message m = message(text);
-    int rc = kind->begin(t, &m);
+    int rc = kind->begin(t, 0, &m);
     if (rc != 0)
         return rc;
-    assert_int_equal(kind->write(t, (const uint8_t *)text, strlen(text)), 0);
-    return kind->commit(t);
+    assert_int_equal(kind->write(t, 0, (const uint8_t *)text, strlen(text)), 0);
+    return kind->commit(t, 0);
 }
 
 static size_t count_files(const char *folder, const char *sub)
@@ -266,13 +266,13 @@ static void a_name_taken_while_the_message_is_written_is_not_taken_back(void **s
     struct target_message m = message("hello");
     char path[PATH_TEXT_MAX];
     assert_int_equal(target_maildir.open(f->inner, &t), 0);
-    assert_int_equal(target_maildir.begin(t, &m), 0);
-    assert_int_equal(target_maildir.write(t, (const uint8_t *)"hello", 5), 0);
+    assert_int_equal(target_maildir.begin(t, 0, &m), 0);
+    assert_int_equal(target_maildir.write(t, 0, (const uint8_t *)"hello", 5), 0);
     message_path(f, "hello", path);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
-    assert_int_equal(target_maildir.commit(t), ERR_EXISTS);
+    assert_int_equal(target_maildir.commit(t, 0), ERR_EXISTS);
     target_maildir.close(t);
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
@@ -306,13 +306,46 @@ static void a_cancelled_message_and_a_leftover_are_cleared_away(void **state)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
-    assert_int_equal(target_maildir.begin(t, &m), 0);
-    assert_int_equal(target_maildir.cancel(t), 0);
+    assert_int_equal(target_maildir.begin(t, 0, &m), 0);
+    assert_int_equal(target_maildir.cancel(t, 0), 0);
     assert_int_equal(count_files(f->inner, "tmp"), 0);
-    assert_int_equal(target_maildir.begin(t, &m), 0);
+    assert_int_equal(target_maildir.begin(t, 0, &m), 0);
     target_maildir.close(t); /* stopped in the middle */
     assert_int_equal(count_files(f->inner, "tmp"), 0);
     assert_int_equal(count_files(f->inner, "cur"), 0);
+}
+
+static void lanes_write_at_the_same_time(void **state)
+{
+    struct folder *f = *state;
+    struct target *t = NULL;
+    struct target_message m[TARGET_LANES_MAX];
+    char path[PATH_TEXT_MAX];
+    assert_int_equal(target_maildir.open(f->inner, &t), 0);
+    for (unsigned i = 0; i < TARGET_LANES_MAX; i++) {
+        m[i] = message("hello");
+        m[i].n = i + 1;
+        assert_int_equal(target_maildir.begin(t, i, &m[i]), 0);
+    }
+    assert_int_equal(count_files(f->inner, "tmp"), TARGET_LANES_MAX);
+    for (unsigned i = 0; i < TARGET_LANES_MAX; i++)
+        assert_int_equal(target_maildir.write(t, i, (const uint8_t *)"hello", 5), 0);
+    for (unsigned i = 1; i < TARGET_LANES_MAX; i++)
+        assert_int_equal(target_maildir.commit(t, i), 0);
+    assert_int_equal(count_files(f->inner, "cur"), TARGET_LANES_MAX - 1);
+    target_maildir.close(t);
+    assert_int_equal(count_files(f->inner, "tmp"), 0);
+
+    /* What a kill leaves behind, in any lane. */
+    (void)snprintf(path, sizeof(path), "%s/tmp/mailcask.partial.%u", f->inner,
+                   TARGET_LANES_MAX - 1);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(target_maildir.open(f->inner, &t), 0);
+    assert_int_equal(count_files(f->inner, "tmp"), 0);
+    assert_int_equal(target_maildir.begin(t, 0, &m[1]), TARGET_PRESENT);
+    target_maildir.close(t);
 }
 
 static void two_restores_into_one_folder_are_refused(void **state)
@@ -345,6 +378,7 @@ int main(void)
         IN_FOLDER(a_name_taken_while_the_message_is_written_is_not_taken_back),
         IN_FOLDER(folders_and_links_in_the_way_are_reported),
         IN_FOLDER(a_cancelled_message_and_a_leftover_are_cleared_away),
+        IN_FOLDER(lanes_write_at_the_same_time),
         IN_FOLDER(two_restores_into_one_folder_are_refused),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
