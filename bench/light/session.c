@@ -150,28 +150,33 @@ static void finish_message(struct session *s)
         s->first_ms = s->last_ms;
 }
 
-static void list_one(struct session *s)
+static void say_entry(struct session *s, enum reply kind, const char *before,
+                      uint32_t number)
 {
     char line[64], uidl[MAILBOX_UIDL_SIZE];
-    if (s->next > s->box.count) {
-        say(s, ".\r\n");
-        s->reply = REPLY_NONE;
-    } else if (s->reply == REPLY_LIST) {
-        snprintf(line, sizeof(line), "%" PRIu32 " %" PRIu32 "\r\n", s->next++,
-                 s->box.message_size);
-        say(s, line);
-    } else {
-        mailbox_uidl(&s->box, s->next, uidl);
-        snprintf(line, sizeof(line), "%" PRIu32 " %s\r\n", s->next++, uidl);
-        say(s, line);
+    if (kind == REPLY_LIST)
+        snprintf(uidl, sizeof(uidl), "%" PRIu32, s->box.message_size);
+    else
+        mailbox_uidl(&s->box, number, uidl);
+    snprintf(line, sizeof(line), "%s%" PRIu32 " %s\r\n", before, number, uidl);
+    say(s, line);
+}
+
+static void list_on(struct session *s)
+{
+    if (s->next <= s->box.count) {
+        say_entry(s, s->reply, "", s->next++);
+        return;
     }
+    say(s, ".\r\n");
+    s->reply = REPLY_NONE;
 }
 
 /* More of the reply under way. There is REPLY_ROOM. */
 static void reply_on(struct session *s)
 {
     if (s->reply != REPLY_MESSAGE) {
-        list_one(s);
+        list_on(s);
         return;
     }
     s->out_size += message_read(&s->message, s->out + s->out_size,
@@ -180,15 +185,23 @@ static void reply_on(struct session *s)
         finish_message(s);
 }
 
-static void retrieve(struct session *s, const char *number)
+/* 0: there is no such message, and the client knows. */
+static uint32_t message_of(struct session *s, const char *number)
 {
     unsigned long n = strtoul(number, NULL, 10);
-    if (n < 1 || n > s->box.count) {
-        say(s, "-ERR no such message\r\n");
+    if (n >= 1 && n <= s->box.count)
+        return (uint32_t)n;
+    say(s, "-ERR no such message\r\n");
+    return 0;
+}
+
+static void retrieve(struct session *s, const char *number)
+{
+    uint32_t n = message_of(s, number);
+    if (n == 0)
         return;
-    }
     say(s, "+OK\r\n");
-    s->out_size += message_start(&s->message, &s->box, (uint32_t)n, s->out + s->out_size,
+    s->out_size += message_start(&s->message, &s->box, n, s->out + s->out_size,
                                  OUT_SIZE - s->out_size);
     s->reply = REPLY_MESSAGE;
 }
@@ -196,7 +209,9 @@ static void retrieve(struct session *s, const char *number)
 static void list(struct session *s, enum reply kind, const char *number)
 {
     if (*number != '\0') {
-        say(s, "-ERR only as a whole\r\n");
+        uint32_t n = message_of(s, number);
+        if (n != 0)
+            say_entry(s, kind, "+OK ", n);
         return;
     }
     say(s, "+OK\r\n");
