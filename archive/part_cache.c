@@ -13,6 +13,7 @@ struct slot {
 
 struct part_cache {
     struct part_reader reader;
+    struct buffer stored; /* what a record is read into: one for all slots */
     uint64_t clock;
     struct slot slots[PART_CACHE_SLOTS];
 };
@@ -31,7 +32,17 @@ void part_cache_destroy(struct part_cache *c)
         return;
     for (size_t i = 0; i < PART_CACHE_SLOTS; i++)
         record_view_free(&c->slots[i].view);
+    buffer_free(&c->stored);
     free(c);
+}
+
+static int read_into(struct part_cache *c, struct slot *slot, const struct place *place)
+{
+    slot->view.stored_body = c->stored;
+    int err = c->reader.read(c->reader.arg, place, &slot->view);
+    c->stored = slot->view.stored_body;
+    slot->view.stored_body = (struct buffer){0};
+    return err;
 }
 
 static int load(struct part_cache *c, struct slot *slot, const uint8_t sha256[SHA256_SIZE])
@@ -41,10 +52,9 @@ static int load(struct part_cache *c, struct slot *slot, const uint8_t sha256[SH
     slot->loaded = false;
     int err = c->reader.find(c->reader.arg, sha256, &place);
     if (err == 0)
-        err = c->reader.read(c->reader.arg, &place, &slot->view);
+        err = read_into(c, slot, &place);
     if (err == ERR_NOT_FOUND && c->reader.find(c->reader.arg, sha256, &place) == 0)
-        err = c->reader.read(c->reader.arg, &place,
-                             &slot->view); /* its segment was replaced */
+        err = read_into(c, slot, &place); /* its segment was replaced */
     if (err == ERR_NOT_FOUND)
         return ERR_DAMAGED; /* named, and not there */
     if (err != 0)

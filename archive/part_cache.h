@@ -7,7 +7,7 @@
 #include "archive/index_rows.h"
 #include "archive/segment.h"
 
-/* Parts kept, of up to PART_RAW_MAX each. */
+/* Parts kept, of up to PART_RAW_MAX each; and once the room that reading one takes. */
 #define PART_CACHE_SLOTS 8
 
 /* Where things come from. */

@@ -4,7 +4,7 @@
  * 1. Items are done in the order in which they came, each once, in the prover's thread.
  * 2. What is proved for an item is read from the disk after the item was submitted.
  * 3. While it works it holds a block, a chunk, PART_CACHE_SLOTS parts and the message
- * (about 30 MiB at most), between items nothing. What waits here is its owners'. */
+ * (about 25 MiB at most), between items nothing. What waits here is its owners'. */
 #ifndef MAILCASK_WORKERS_PROVER_H
 #define MAILCASK_WORKERS_PROVER_H
 

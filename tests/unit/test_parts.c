@@ -3,11 +3,13 @@
 #include "archive/archive_internal.h"
 #include "archive/index_rows.h"
 #include "archive/packer.h"
+#include "archive/part_cache.h"
 #include "archive/parts.h"
 #include "archive/reader.h"
 #include "tests/support/attachments.h"
 #include "tests/support/records.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -449,6 +451,48 @@ static void a_message_has_only_so_many_runs(void **state)
     packer_destroy(packer);
 }
 
+static size_t heap_bytes(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+static int drop_bytes(void *arg, const uint8_t *data, size_t size)
+{
+    (void)arg;
+    (void)data;
+    (void)size;
+    return 0;
+}
+
+/* However many it reads: PART_CACHE_SLOTS of them, one as it is stored, and the message. */
+static void a_reader_keeps_only_so_many_parts(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 3 * PART_CACHE_SLOTS };
+    struct intake *in = fixture_intake(f, "a@x");
+    for (unsigned i = 0; i < COUNT; i++) {
+        const struct attachment a = {
+            .seed = 100 + i, .size = PART_RAW_MAX, .line_length = 76};
+        char uidl[8];
+        struct buffer m = letter(i, &a);
+        snprintf(uidl, sizeof(uidl), "u%u", i);
+        take(in, uidl, &m);
+        buffer_free(&m);
+    }
+    fixture_finish(f, in);
+    struct account_info account;
+    struct reader *reader = NULL;
+    assert_int_equal(archive_find_account(f->archive, "a@x", &account), 0);
+    size_t before = heap_bytes();
+    assert_int_equal(reader_create(f->archive, &reader), 0);
+    for (uint64_t n = 1; n <= COUNT; n++)
+        assert_int_equal(reader_body(reader, account.number, n, drop_bytes, NULL), 0);
+    assert_in_range(heap_bytes() - before, 0,
+                    (PART_CACHE_SLOTS + 1 + 3) * (size_t)PART_RAW_MAX);
+    reader_destroy(reader);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -466,6 +510,7 @@ int main(void)
         TEST(parts_of_a_message_that_broke_off_are_no_damage),
         TEST(the_parts_are_indexed_again_equal),
         TEST(a_message_has_only_so_many_runs),
+        TEST(a_reader_keeps_only_so_many_parts),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
