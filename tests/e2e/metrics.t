@@ -173,6 +173,7 @@ class World:
 
     def __init__(self):
         self.mail = temp_folder()
+        # Numbers for UIDLs are weak: so each poll lists, and is a complete one.
         for user in ("here", "there"):
             write_files(self.mail / user, [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(5)])
         self.made = Certificates()
