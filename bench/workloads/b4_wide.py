@@ -115,8 +115,10 @@ def run(options, work):
         return statistics.median(getattr(r, figure) for r in rounds)
     yield Row("B4", "sessions wanted / open", sessions / middle("open"), 1, middle("open"),
               ("wanted", sessions))
-    yield Row("B4", "RssAnon with them open", None, RSS_TARGET_MIB, middle("rss"), unit="MiB")
-    yield Row("B4", "RssAnon, peak", None, RSS_TARGET_MIB, middle("rss_peak"), unit="MiB")
+    # The memory of fewer sessions has not met what is asked of all.
+    target = RSS_TARGET_MIB if middle("open") >= sessions else None
+    yield Row("B4", "RssAnon with them open", None, target, middle("rss"), unit="MiB")
+    yield Row("B4", "RssAnon, peak", None, target, middle("rss_peak"), unit="MiB")
     yield Row("B4", f"{busy} transfer: received a second", ours=middle("received") / middle("wall") / 1e6,
               unit="MB")
     yield Row("B4", f"{busy} transfer: CPU", ours=middle("cpu"), unit="s")
