@@ -25,18 +25,25 @@ struct batched {
 #define BATCH_RECORDS_MAX 4096
 #define PENDING_NAMES_MAX 256
 
-/* Invariants: 1. batch_count > 0 means that a segment is open and its COMMIT is written.
- * 2. last_lsn is the highest ever given out. 3. failed is sticky. */
-struct store {
+/* One segment that is being written. Invariant: batch_count > 0 means that it is open and
+ * the batch's COMMIT is written. */
+struct lane {
     struct segment_writer *segment; /* NULL: made at the next append (I4) */
-    uint64_t last_lsn;
-    uint64_t last_account;
     uint64_t batch_bytes;
-    uint64_t commits;
-    int failed;
     size_t batch_count;
     struct batched batch[BATCH_RECORDS_MAX];
-    size_t pending_count;
+};
+
+/* Invariants: 1. last_lsn is the highest ever given out. 2. failed is sticky, and of both
+ * lanes. 3. Segments are sealed in the order of their ids. */
+struct store {
+    struct lane fetched;
+    struct lane moved; /* repacking's */
+    uint64_t last_lsn;
+    uint64_t last_account;
+    uint64_t commits;
+    int failed;
+    size_t pending_count; /* of the batch in `fetched` */
     struct pending_name pending[PENDING_NAMES_MAX];
 };
 
@@ -69,8 +76,15 @@ int archive_recover(struct archive *a,
 /* store.c: as store_append(), for a record that recovery carries over: keeps LSN and
  * checksums. */
 int store_carry(struct archive *a, struct record *r);
-/* The same for a record that repacking moves: it keeps its LSN, and is not marked. */
+/* Repacking has a segment, and a batch, of its own. Take a prepared record (destroyed in
+ * any case) into it: it keeps its LSN, or is given one if that is 0. As store_append(). */
 int store_move(struct archive *a, struct record *r);
+int store_commit_moved(struct archive *a);
+/* Commit, then seal repacking's segment, if it is open; what was fetched is committed and
+ * sealed before it where that is the older one. */
+int store_seal_moved(struct archive *a);
+/* The id of repacking's open segment; 0: none. */
+uint64_t store_moved_segment(const struct archive *a);
 int store_create(struct archive *a);
 /* Take the highest account number from the index. */
 int store_learn_accounts(struct archive *a);

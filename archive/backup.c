@@ -143,7 +143,21 @@ static int plan_segment(struct backup *b, struct backup_segment *s)
         s->wanted = false;
         return 0;
     }
+    if (sealed && !s->sealed) {
+        memcpy(s->hash, trailer.hash, SHA256_SIZE);
+        memcpy(s->previous, trailer.predecessor_hash, SHA256_SIZE);
+    }
     return weigh(b, s, sealed ? trailer.seal_offset : size);
+}
+
+/* What is open in the archive is sealed in the backup: anew, if its predecessor has another
+ * seal by now. Repacking has a segment of its own, so there may be two. */
+static void plan_chain(struct backup_segment *s, const struct backup_segment *before)
+{
+    if (s->sealed || before->id + 1 != s->id)
+        return;
+    s->wanted |= (before->wanted && !before->sealed) ||
+                 memcmp(s->previous, before->hash, SHA256_SIZE) != 0;
 }
 
 /* Segments that only the backup has. */
@@ -172,6 +186,8 @@ static int plan(struct backup *b)
     int err = plan_there(b);
     for (size_t i = 0; err == 0 && i < b->count; i++) {
         err = plan_segment(b, &b->segments[i]);
+        if (err == 0 && i > 0)
+            plan_chain(&b->segments[i], &b->segments[i - 1]);
         if (err == 0 && b->segments[i].wanted)
             b->total_bytes += b->segments[i].size;
     }

@@ -211,13 +211,13 @@ int backup_check(struct backup *b, const char *path, uint64_t id, const uint8_t 
 static int seal_copy(struct copying *c, struct seal *seal)
 {
     struct backup *b = c->b;
-    const struct backup_segment *s = c->segment;
+    struct backup_segment *s = c->segment;
     uint8_t none[SHA256_SIZE] = {0};
     const uint8_t *previous = none;
     struct segment_file f;
     struct segment_trailer trailer;
     uint64_t size = 0;
-    if (s > b->segments && s[-1].id == s->id - 1 && s[-1].sealed)
+    if (s > b->segments && s[-1].id == s->id - 1)
         previous = s[-1].hash;
     int err =
         segment_open_at(b->archive->ops, c->temporary, s->id, b->archive->cask.uuid, &f);
@@ -225,6 +225,8 @@ static int seal_copy(struct copying *c, struct seal *seal)
         return err;
     err = seal_write(seal, b->archive->ops, c->to, &f.header, c->size, previous,
                      b->archive->codec, &trailer, &size);
+    if (err == 0)
+        memcpy(s->hash, trailer.hash, SHA256_SIZE);
     segment_file_close(&f);
     return err;
 }

@@ -14,9 +14,11 @@ struct backup_segment {
     uint64_t id;
     uint64_t size; /* of the sealed file, or of what is durable of the open one */
     bool sealed;
-    bool wanted;               /* the backup does not have it, or not all of it */
-    bool checked;              /* read back by this run, and sound */
-    uint8_t hash[SHA256_SIZE]; /* the trailer's, if sealed */
+    bool wanted;  /* the backup does not have it, or not all of it */
+    bool checked; /* read back by this run, and sound */
+    /* The trailer's, if sealed; if open, of its seal in the backup, zeros: none. */
+    uint8_t hash[SHA256_SIZE];
+    uint8_t previous[SHA256_SIZE]; /* if open: what that seal names as its predecessor */
 };
 
 /* A segment that the backup had when this run began. */

@@ -15,6 +15,7 @@
 /* Segment file: header, records, and when sealed the SEAL record and the trailer. */
 #define SEGMENT_MAGIC "MCSEG\r\n\x1a"
 #define SEGMENT_HEADER_SIZE 192
+#define SEGMENT_REPACKED 1u /* compatible feature: repacking made the segment */
 #define SEGMENT_TRAILER_MAGIC "MCSEAL\r\n"
 #define SEGMENT_TRAILER_SIZE 160
 

@@ -1,7 +1,6 @@
 #include "archive/repack_internal.h"
 
 #include "archive/error.h"
-#include "archive/store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -36,6 +35,12 @@ static int collect_message(struct repack *r, const struct message_meta *m)
         for (uint64_t i = 0; i < run_part_count(&run.run); i++)
             if (hash_set_put(&r->named, run.parts + i * SHA256_SIZE) == NULL)
                 return -ENOMEM;
+    if (m->kind == BODY_STREAM) {
+        uint8_t name[SHA256_SIZE] = {0};
+        memcpy(name, m->stream, STREAM_ID_SIZE);
+        if (hash_set_put(&r->named, name) == NULL)
+            return -ENOMEM;
+    }
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
@@ -55,15 +60,19 @@ static int collect_account(void *arg, const struct account_info *info)
     return 0;
 }
 
-int repack_collect_parts(struct repack *r)
+int repack_collect_names(struct repack *r)
 {
     return archive_each_account(r->archive, collect_account, r);
 }
 
+bool repack_is_garbage(const struct repack *r, const uint8_t name[SHA256_SIZE])
+{
+    return r->options->in_store == NULL && hash_set_get(&r->named, name) == NULL;
+}
+
 static int fill_body(struct repack *r, struct record *record, const struct buffer *raw)
 {
-    return record_fill_body(record, r->archive->codec, CODEC_LEVEL_REPACK, raw->data,
-                            raw->size);
+    return record_fill_body(record, r->codec, CODEC_LEVEL_REPACK, raw->data, raw->size);
 }
 
 /* The record in r->view, its body loaded, as a new one with the same LSN. */
@@ -77,9 +86,9 @@ static int move_view(struct repack *r)
     buffer_put(&copy->meta, r->view.meta.data, r->view.meta.size);
     int err = fill_body(r, copy, &r->view.body);
     if (err == 0)
-        err = record_prepare_at(copy, r->archive->codec, CODEC_LEVEL_REPACK);
+        err = record_prepare_at(copy, r->codec, CODEC_LEVEL_REPACK);
     if (err == 0)
-        return store_move(r->archive, copy);
+        return repack_emit(r, copy);
     record_destroy(copy);
     return err;
 }
@@ -91,8 +100,7 @@ static bool part_lives(struct repack *r, const struct place *place)
     struct index_txn *t = NULL;
     struct part_row row = {0};
     if (part_meta_decode(span_of(r->view.meta.data, r->view.meta.size), &sha256) != 0 ||
-        hash_set_get(&r->named, sha256) == NULL ||
-        index_begin_read(r->archive->index, &t) != 0)
+        repack_is_garbage(r, sha256) || index_begin_read(r->archive->index, &t) != 0)
         return false;
     int err = row_get_part(t, sha256, &row);
     index_abort(t);
@@ -123,9 +131,9 @@ int repack_flush_pack(struct repack *r)
     record->meta = r->pack;
     r->pack = (struct buffer){0};
     r->pack_lsn = 0;
-    int err = record_prepare_at(record, r->archive->codec, CODEC_LEVEL_PACK);
+    int err = record_prepare_at(record, r->codec, CODEC_LEVEL_PACK);
     if (err == 0)
-        return store_move(r->archive, record);
+        return repack_emit(r, record);
     record_destroy(record);
     return err;
 }
@@ -189,7 +197,7 @@ static int copy_record(struct repack *r, struct segment_file *f)
             return 0;
         break;
     }
-    err = segment_read_body(f, &r->view, r->archive->codec);
+    err = segment_read_body(f, &r->view, r->codec);
     if (err == 0)
         err = move_view(r);
     return err != 0 ? err : repack_progress(r, record_size(&r->view.header));
@@ -206,7 +214,7 @@ int repack_copy_records(struct repack *r, const struct source_segment *source)
     err = segment_read_trailer(&f, &trailer);
     uint64_t offset = SEGMENT_HEADER_SIZE;
     while (err == 0 && offset < trailer.seal_offset) {
-        err = segment_read(&f, offset, trailer.seal_offset, a->codec, &r->view);
+        err = segment_read(&f, offset, trailer.seal_offset, r->codec, &r->view);
         if (err == ERR_DAMAGED) { /* it has healed: the segment was looked at */
             err = segment_resync(&f, offset + 1, trailer.seal_offset, &offset);
             continue;
@@ -219,6 +227,51 @@ int repack_copy_records(struct repack *r, const struct source_segment *source)
     }
     segment_file_close(&f);
     return err == ERR_NOT_FOUND ? 0 : err; /* damaged up to the seal */
+}
+
+/* The next chunk behind *at that leads into a source and may be named. */
+static int next_chunk(struct repack *r, struct index_walk *at, struct message_meta *stream,
+                      uint32_t *out_sequence)
+{
+    struct index_txn *t = NULL;
+    struct span value;
+    uint8_t name[SHA256_SIZE] = {0};
+    int err = index_begin_read(r->archive->index, &t);
+    if (err != 0)
+        return err;
+    do {
+        err = index_walk(t, TABLE_CHUNKS, at, &value);
+        if (err == 0 && (at->size != STREAM_ID_SIZE + 4 || value.size < 8))
+            err = ERR_INDEX;
+        if (err == 0)
+            memcpy(name, at->key, STREAM_ID_SIZE);
+    } while (err == 0 &&
+             (!repack_is_source(r, get_u64(value.data)) || repack_is_garbage(r, name)));
+    index_abort(t);
+    if (err != 0)
+        return err;
+    memcpy(stream->stream, name, STREAM_ID_SIZE);
+    *out_sequence = get_key32(at->key + STREAM_ID_SIZE);
+    return 0;
+}
+
+int repack_copy_chunks(struct repack *r)
+{
+    struct index_walk at = {0};
+    struct message_meta stream = {.kind = BODY_STREAM};
+    struct place place;
+    uint32_t sequence = 0;
+    int err;
+    while ((err = next_chunk(r, &at, &stream, &sequence)) == 0) {
+        err = reader_chunk(r->reader, &stream, sequence, &r->view, &place);
+        if (err == 0)
+            err = move_view(r);
+        if (err == 0)
+            err = repack_progress(r, r->view.header.body_size);
+        if (err != 0)
+            return err;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
 }
 
 static int emit_block(struct gathering *g)
@@ -235,7 +288,7 @@ static int emit_block(struct gathering *g)
     block_meta_begin(&g->block, &g->meta);
     int err = fill_body(g->repack, record, &g->raw);
     if (err == 0)
-        err = record_prepare_at(record, g->repack->archive->codec, CODEC_LEVEL_REPACK);
+        err = record_prepare_at(record, g->repack->codec, CODEC_LEVEL_REPACK);
     if (err != 0) {
         record_destroy(record);
         return err;
@@ -243,7 +296,7 @@ static int emit_block(struct gathering *g)
     buffer_clear(&g->raw);
     buffer_clear(&g->slices);
     g->lsn = 0;
-    return store_move(g->repack->archive, record);
+    return repack_emit(g->repack, record);
 }
 
 static bool find_slice(const struct gathering *g, const struct place *place,
@@ -302,30 +355,22 @@ static int add_to_block(struct gathering *g, struct message_meta *m,
     return emit_block(g);
 }
 
-/* A message of chunks moves as it is, chunk by chunk, END last. */
+/* A message of chunks moves as it is; they are there already. */
 static int move_stream(struct gathering *g, const struct message_meta *m,
                        const struct message_row *row)
 {
     struct repack *r = g->repack;
-    int err = 0;
-    for (uint64_t i = 0; err == 0 && i < m->place; i++) {
-        struct place place;
-        err = reader_chunk(r->reader, m, (uint32_t)i, &r->view, &place);
-        if (err == 0 && repack_is_source(r, place.segment))
-            err = move_view(r);
-    }
-    struct record *end =
-        err == 0 ? record_create(RECORD_END, g->account, archive_now_us()) : NULL;
+    struct record *end = record_create(RECORD_END, g->account, archive_now_us());
     if (end == NULL)
-        return err != 0 ? err : -ENOMEM;
+        return -ENOMEM;
     struct block_meta_writer w;
     block_meta_begin(&w, &end->meta);
     block_meta_add(&w, m);
     block_meta_end(&w, g->highest);
     end->header.lsn = row->lsn;
-    err = record_prepare_at(end, r->archive->codec, CODEC_LEVEL_REPACK);
+    int err = record_prepare_at(end, r->codec, CODEC_LEVEL_REPACK);
     if (err == 0)
-        return store_move(r->archive, end);
+        return repack_emit(r, end);
     record_destroy(end);
     return err;
 }
@@ -350,6 +395,8 @@ static int copy_message(struct gathering *g, uint64_t n, const struct message_ro
     int err = reader_message(g->repack->reader, g->account, n, &m);
     if (err != 0)
         return err;
+    if (reader_segment(g->repack->reader) != row->place.segment)
+        return 0; /* it was fetched again meanwhile */
     /* What is taken over keeps its flags but one: it is no heal of anything in its new
      * place. */
     m.flags &= (uint8_t)~MESSAGE_HEALS;

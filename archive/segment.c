@@ -117,6 +117,7 @@ void segment_header_encode(const struct segment_header *h, uint8_t out[SEGMENT_H
     memcpy(out, SEGMENT_MAGIC, 8);
     put_u32(out + SEG_VERSION, FORMAT_VERSION);
     put_u32(out + SEG_SIZE, SEGMENT_HEADER_SIZE);
+    put_u64(out + SEG_COMPATIBLE, h->compatible);
     memcpy(out + SEG_UUID, h->uuid, UUID_SIZE);
     put_u64(out + SEG_ID, h->id);
     put_u64(out + SEG_PREDECESSOR, h->predecessor);
@@ -136,6 +137,7 @@ int segment_header_decode(const uint8_t data[SEGMENT_HEADER_SIZE],
         get_u32(data + SEG_SIZE) != SEGMENT_HEADER_SIZE ||
         get_u64(data + SEG_INCOMPATIBLE) != 0)
         return ERR_VERSION;
+    out->compatible = get_u64(data + SEG_COMPATIBLE);
     memcpy(out->uuid, data + SEG_UUID, UUID_SIZE);
     out->id = get_u64(data + SEG_ID);
     out->predecessor = get_u64(data + SEG_PREDECESSOR);

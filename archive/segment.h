@@ -18,6 +18,7 @@ struct segment_header {
     uint8_t uuid[UUID_SIZE]; /* the archive's */
     uint64_t id;             /* from 1, never used again */
     uint64_t predecessor;    /* id of the segment made before this one; 0: none */
+    uint64_t compatible;     /* features, SEGMENT_REPACKED; others are kept as they are */
     int64_t created_us;
     uint64_t sync_word;
     uint8_t salt[SALT_SIZE];

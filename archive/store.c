@@ -33,24 +33,32 @@ int store_create(struct archive *a)
     return err != 0 ? err : store_learn_accounts(a);
 }
 
-static void clear_batch(struct store *s)
+static void clear_batch(struct lane *l)
 {
-    for (size_t i = 0; i < s->batch_count; i++)
-        record_destroy(s->batch[i].record);
+    for (size_t i = 0; i < l->batch_count; i++)
+        record_destroy(l->batch[i].record);
+    l->batch_count = 0;
+    l->batch_bytes = 0;
+}
+
+static void clear_pending(struct store *s)
+{
     for (size_t i = 0; i < s->pending_count; i++)
         buffer_free(&s->pending[i].key);
-    s->batch_count = 0;
     s->pending_count = 0;
-    s->batch_bytes = 0;
 }
 
 void store_destroy(struct archive *a)
 {
-    if (a->store == NULL)
+    struct store *s = a->store;
+    if (s == NULL)
         return;
-    segment_writer_abandon(a->store->segment);
-    clear_batch(a->store);
-    free(a->store);
+    segment_writer_abandon(s->fetched.segment);
+    segment_writer_abandon(s->moved.segment);
+    clear_batch(&s->fetched);
+    clear_batch(&s->moved);
+    clear_pending(s);
+    free(s);
     a->store = NULL;
 }
 
@@ -74,76 +82,126 @@ void archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZ
 }
 
 /* A new segment, known to CASK before anything in it can be acknowledged. */
-static int open_segment(struct archive *a)
+static int open_segment(struct archive *a, struct lane *l)
 {
     struct segment_header header = {
+        .compatible = l == &a->store->moved ? SEGMENT_REPACKED : 0,
         .id = a->cask.highest_segment + 1,
         .predecessor = a->cask.highest_segment,
         .created_us = archive_now_us(),
     };
     struct cask cask = a->cask;
     memcpy(header.uuid, a->cask.uuid, UUID_SIZE);
-    int err = segment_create(a->ops, a->path, &header, &a->store->segment);
+    int err = segment_create(a->ops, a->path, &header, &l->segment);
     if (err != 0)
         return err;
     cask.highest_segment = header.id;
     err = cask_save(a->ops, a->path, &cask);
+    /* Other threads read the rest of it. */
     if (err == 0)
-        a->cask = cask;
+        a->cask.highest_segment = header.id;
     return err;
 }
 
-static int put_in_segment(struct archive *a, struct record *r)
+static int put_in_segment(struct lane *l, struct record *r)
 {
-    struct store *s = a->store;
-    struct batched *b = &s->batch[s->batch_count];
-    int err = segment_append(s->segment, r, &b->offset);
+    struct batched *b = &l->batch[l->batch_count];
+    int err = segment_append(l->segment, r, &b->offset);
     if (err != 0)
         return err;
-    b->segment = segment_writer_header(s->segment)->id;
+    b->segment = segment_writer_header(l->segment)->id;
     b->record = r;
     free(r->body);
     r->body = NULL;
-    s->batch_count++;
-    s->batch_bytes += record_size(&r->header);
+    l->batch_count++;
+    l->batch_bytes += record_size(&r->header);
     return 0;
+}
+
+/* Rows and the offset up to which they go, in one transaction (I3). */
+static int index_batch(struct archive *a, const struct lane *l)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_write(a->index, &t);
+    if (err != 0)
+        return err;
+    for (size_t i = 0; i < l->batch_count; i++) {
+        const struct batched *b = &l->batch[i];
+        const struct place place = {.segment = b->segment, .offset = b->offset};
+        index_apply(t, &b->record->header,
+                    span_of(b->record->meta.data, b->record->meta.size), &place);
+    }
+    struct segment_row row = {.indexed = segment_writer_durable(l->segment)};
+    row_put_segment(t, segment_writer_header(l->segment)->id, &row);
+    row_put_number(t, INFO_LAST_LSN, a->store->last_lsn);
+    return index_commit(t);
+}
+
+static int commit_lane(struct archive *a, struct lane *l)
+{
+    struct store *s = a->store;
+    if (s->failed != 0)
+        return ERR_FAILED;
+    if (l->batch_count == 0)
+        return 0;
+    int err = segment_sync(l->segment);
+    if (err == 0)
+        err = index_batch(a, l);
+    if (err != 0)
+        return fail(a, err);
+    s->commits++;
+    clear_batch(l);
+    if (l == &s->fetched)
+        clear_pending(s);
+    return 0;
+}
+
+static struct lane *other_lane(struct store *s, const struct lane *l)
+{
+    return l == &s->fetched ? &s->moved : &s->fetched;
+}
+
+/* The index, and so a backup, knows of a segment not before it knows of those with lower
+ * ids. */
+static int begin_segment(struct archive *a, struct lane *l)
+{
+    int err = commit_lane(a, other_lane(a->store, l));
+    return err != 0 ? err : open_segment(a, l);
 }
 
 /* A batch opens with COMMIT: what it says of the batches before it holds whatever becomes
  * of it. */
-static int begin_batch(struct archive *a)
+static int begin_batch(struct archive *a, struct lane *l)
 {
-    struct store *s = a->store;
-    int err = s->segment == NULL ? open_segment(a) : 0;
+    int err = l->segment == NULL ? begin_segment(a, l) : 0;
     if (err != 0)
         return err;
     struct record *commit = record_create(RECORD_COMMIT, 0, archive_now_us());
     if (commit == NULL)
         return -ENOMEM;
-    const struct commit_meta meta = {.durable_upto = segment_writer_durable(s->segment)};
+    const struct commit_meta meta = {.durable_upto = segment_writer_durable(l->segment)};
     commit_meta_encode(&commit->meta, &meta);
     err = record_prepare(commit, NULL);
     if (err == 0) {
-        commit->header.lsn = ++s->last_lsn;
-        err = put_in_segment(a, commit);
+        commit->header.lsn = ++a->store->last_lsn;
+        err = put_in_segment(l, commit);
     }
     if (err != 0)
         record_destroy(commit);
     return err;
 }
 
-static int seal_segment(struct archive *a)
+static int seal_segment(struct archive *a, struct lane *l)
 {
-    struct store *s = a->store;
-    const struct segment_header *header = segment_writer_header(s->segment);
+    const struct segment_header *header = segment_writer_header(l->segment);
     struct segment_row row = {.sealed = true};
     struct segment_trailer trailer;
     struct index_txn *t = NULL;
     uint64_t id = header->id;
     uint8_t previous[SHA256_SIZE];
     archive_segment_hash(a, header->predecessor, previous);
-    int err = segment_seal(s->segment, previous, a->codec, &trailer, &row.indexed);
-    s->segment = NULL;
+    int err = segment_seal(l->segment, previous, a->codec, &trailer, &row.indexed);
+    l->segment = NULL;
     if (err == 0)
         err = index_begin_write(a->index, &t);
     if (err != 0)
@@ -153,33 +211,48 @@ static int seal_segment(struct archive *a)
     return index_commit(t);
 }
 
-/* Room for size more bytes: seals a segment that has none. */
-static int make_room(struct archive *a, uint64_t size)
+static uint64_t open_id(const struct lane *l)
 {
-    struct store *s = a->store;
-    if (s->batch_count == BATCH_RECORDS_MAX ||
-        (s->segment != NULL && !segment_writer_has_room(s->segment, size))) {
-        int err = store_commit(a);
-        if (err != 0)
-            return err;
-    }
-    if (s->segment != NULL && !segment_writer_has_room(s->segment, size)) {
-        int err = seal_segment(a);
-        if (err != 0)
-            return err;
-    }
-    return s->batch_count == 0 ? begin_batch(a) : 0;
+    return l->segment == NULL ? 0 : segment_writer_header(l->segment)->id;
 }
 
-/* keep_lsn: the record has one already. */
-static int append(struct archive *a, struct record *r, bool keep_lsn)
+/* Commit and seal what the lane has open. A trailer names its predecessor's, so segments
+ * are sealed in the order in which they were made: the other lane's first if it is older.
+ */
+static int seal_lane(struct archive *a, struct lane *l)
+{
+    struct lane *other = other_lane(a->store, l);
+    if (l->segment == NULL)
+        return 0;
+    int err = 0;
+    if (other->segment != NULL && open_id(other) < open_id(l)) {
+        err = commit_lane(a, other);
+        if (err == 0)
+            err = fail(a, seal_segment(a, other));
+    }
+    if (err == 0)
+        err = commit_lane(a, l);
+    return err != 0 ? err : fail(a, seal_segment(a, l));
+}
+
+/* Room for size more bytes: seals a segment that has none. */
+static int make_room(struct archive *a, struct lane *l, uint64_t size)
+{
+    bool full = l->segment != NULL && !segment_writer_has_room(l->segment, size);
+    int err = full                                  ? seal_lane(a, l)
+              : l->batch_count == BATCH_RECORDS_MAX ? commit_lane(a, l)
+                                                    : 0;
+    return err == 0 && l->batch_count == 0 ? begin_batch(a, l) : err;
+}
+
+static int append(struct archive *a, struct lane *l, struct record *r)
 {
     struct store *s = a->store;
-    int err = s->failed != 0 ? ERR_FAILED : make_room(a, record_size(&r->header));
+    int err = s->failed != 0 ? ERR_FAILED : make_room(a, l, record_size(&r->header));
     if (err == 0) {
-        if (!keep_lsn)
+        if (r->header.lsn == 0)
             r->header.lsn = ++s->last_lsn;
-        err = put_in_segment(a, r);
+        err = put_in_segment(l, r);
     }
     if (err != 0)
         record_destroy(r);
@@ -190,11 +263,11 @@ static int append(struct archive *a, struct record *r, bool keep_lsn)
  * two workers that meet a new part at once end with one copy. */
 static bool part_is_kept(struct archive *a, const struct record *r)
 {
-    const struct store *s = a->store;
+    const struct lane *l = &a->store->fetched;
     struct index_txn *t = NULL;
     struct part_row row;
-    for (size_t i = 0; i < s->batch_count; i++) {
-        const struct record *other = s->batch[i].record;
+    for (size_t i = 0; i < l->batch_count; i++) {
+        const struct record *other = l->batch[i].record;
         if (other->header.type == RECORD_PART &&
             memcmp(other->meta.data, r->meta.data, SHA256_SIZE) == 0)
             return true;
@@ -212,63 +285,52 @@ int store_append(struct archive *a, struct record *r)
         record_destroy(r);
         return 0;
     }
-    return append(a, r, false);
-}
-
-int store_move(struct archive *a, struct record *r)
-{
-    return append(a, r, true);
+    r->header.lsn = 0;
+    return append(a, &a->store->fetched, r);
 }
 
 int store_carry(struct archive *a, struct record *r)
 {
     r->header.flags |= RECORD_CARRIED;
-    return store_move(a, r);
-}
-
-/* Rows and the offset up to which they go, in one transaction (I3). */
-static int index_batch(struct archive *a)
-{
-    struct store *s = a->store;
-    struct index_txn *t = NULL;
-    int err = index_begin_write(a->index, &t);
-    if (err != 0)
-        return err;
-    for (size_t i = 0; i < s->batch_count; i++) {
-        const struct batched *b = &s->batch[i];
-        const struct place place = {.segment = b->segment, .offset = b->offset};
-        index_apply(t, &b->record->header,
-                    span_of(b->record->meta.data, b->record->meta.size), &place);
-    }
-    struct segment_row row = {.indexed = segment_writer_durable(s->segment)};
-    row_put_segment(t, segment_writer_header(s->segment)->id, &row);
-    row_put_number(t, INFO_LAST_LSN, s->last_lsn);
-    return index_commit(t);
+    return append(a, &a->store->fetched, r);
 }
 
 int store_commit(struct archive *a)
 {
-    struct store *s = a->store;
-    if (s->failed != 0)
-        return ERR_FAILED;
-    if (s->batch_count == 0)
-        return 0;
-    int err = segment_sync(s->segment);
-    if (err == 0)
-        err = index_batch(a);
-    if (err != 0)
-        return fail(a, err);
-    s->commits++;
-    clear_batch(s);
-    return 0;
+    return commit_lane(a, &a->store->fetched);
 }
 
 int store_seal(struct archive *a)
 {
+    struct store *s = a->store;
     int err = store_commit(a);
-    if (err == 0 && a->store->segment != NULL)
-        err = fail(a, seal_segment(a));
-    return err;
+    /* The younger one takes the older one along. */
+    if (err == 0)
+        err = seal_lane(a, open_id(&s->fetched) > open_id(&s->moved) ? &s->fetched
+                                                                     : &s->moved);
+    if (err == 0)
+        err = seal_lane(a, &s->fetched);
+    return err != 0 ? err : seal_lane(a, &s->moved);
+}
+
+int store_move(struct archive *a, struct record *r)
+{
+    return append(a, &a->store->moved, r);
+}
+
+int store_commit_moved(struct archive *a)
+{
+    return commit_lane(a, &a->store->moved);
+}
+
+int store_seal_moved(struct archive *a)
+{
+    return seal_lane(a, &a->store->moved);
+}
+
+uint64_t store_moved_segment(const struct archive *a)
+{
+    return open_id(&a->store->moved);
 }
 
 /* The number given out for this key in the current batch, 0 if none. */
@@ -393,13 +455,13 @@ int store_origin(struct archive *a, struct span name, struct span host, struct s
 
 int64_t store_segment_created(const struct archive *a)
 {
-    return a->store->segment == NULL ? 0
-                                     : segment_writer_header(a->store->segment)->created_us;
+    const struct segment_writer *w = a->store->fetched.segment;
+    return w == NULL ? 0 : segment_writer_header(w)->created_us;
 }
 
 uint64_t store_batch_bytes(const struct archive *a)
 {
-    return a->store->batch_bytes;
+    return a->store->fetched.batch_bytes;
 }
 
 uint64_t store_commits(const struct archive *a)

@@ -26,7 +26,7 @@ int store_append(struct archive *a, struct record *r);
  * acknowledged. An empty batch costs nothing. */
 int store_commit(struct archive *a);
 
-/* Commit, then seal the open segment, if there is one (by age, at stop). */
+/* Commit, then seal what is open, repacking's segment too (by age, at stop). */
 int store_seal(struct archive *a);
 
 /* When the open segment was made, microseconds since the epoch; 0: none is open. */

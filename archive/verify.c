@@ -2,6 +2,7 @@
 
 #include "archive/damage.h"
 #include "archive/error.h"
+#include "archive/removal.h"
 #include "archive/verify_internal.h"
 
 #include <errno.h>
@@ -260,10 +261,13 @@ static void settle_account(struct verifier *v, uint32_t number, struct buffer *d
         account->highest = account->valid.size * 8;
     }
     for (uint64_t n = 1; n <= account->highest; n++) {
-        if (!buffer_bit(&account->valid, n))
+        bool valid = buffer_bit(&account->valid, n);
+        bool placed = v->txn == NULL || buffer_bit(&account->placed, n);
+        if ((!valid || !placed) && verify_is_newer(v, number, n))
+            continue; /* fetched, or moved by repacking, since we began */
+        if (!valid)
             report_hurt(v, number, n, damaged);
-        else if (v->txn != NULL && !buffer_bit(&account->placed, n) &&
-                 !is_lost(v, number, n))
+        else if (!placed && !is_lost(v, number, n))
             verify_index_differs(v, number, n, 0, 0,
                                  "the index does not lead to its sound copy");
         else
@@ -337,6 +341,13 @@ static void note_missing(struct verifier *v, const uint64_t *ids, size_t count)
     }
 }
 
+static bool someone_writes(const struct archive *a)
+{
+    pid_t writer = 0;
+    return a->mode == ARCHIVE_READ && archive_lock_holder(a->path, &writer) == 0 &&
+           writer != 0;
+}
+
 static int verify_all(struct verifier *v, const uint64_t *ids, size_t count)
 {
     struct segment_row *rows = calloc(count + 1, sizeof(*rows));
@@ -345,6 +356,10 @@ static int verify_all(struct verifier *v, const uint64_t *ids, size_t count)
         rows == NULL || known == NULL ? -ENOMEM : snapshot(v, ids, count, rows, known);
     if (err == 0)
         note_missing(v, ids, count);
+    v->ids = ids;
+    v->rows = rows;
+    v->ids_count = count;
+    v->beside_writer = someone_writes(v->archive);
     for (size_t i = 0; err == 0 && i < count; i++) {
         err = verify_segment(v, ids[i], known[i] ? &rows[i] : NULL);
         if (err == 0)
@@ -394,12 +409,16 @@ static void free_verifier(struct verifier *v)
 int archive_verify(struct archive *a, const struct verify_options *options,
                    struct verify_summary *out)
 {
+    int held = -1;
     struct verifier v = {.archive = a,
                          .options = options,
                          .summary = out,
                          .parts = {.value_size = sizeof(struct seen_part)}};
     uint64_t *ids = NULL;
     size_t count = 0;
+    /* Nothing that is listed is removed meanwhile; where that cannot be had, nobody writes.
+     */
+    (void)removal_hold(a->path, &held);
     *out = (struct verify_summary){.with_index = a->index != NULL};
     v.codec = codec_create();
     v.hash = sha256_create();
@@ -417,6 +436,7 @@ int archive_verify(struct archive *a, const struct verify_options *options,
         v.segment_bytes = segment_bytes(a->path, ids, count);
         err = verify_all(&v, ids, count);
     }
+    removal_release(held);
     free(ids);
     free_verifier(&v);
     return err;

@@ -47,6 +47,18 @@ void verify_message_row(struct verifier *v, uint32_t account, const struct messa
         verify_index_differs(v, account, m->n, place->segment, place->offset, missing);
 }
 
+bool verify_is_newer(struct verifier *v, uint32_t account, uint64_t n)
+{
+    struct message_row row;
+    if (v->txn == NULL || !v->beside_writer || index_renew(v->txn) != 0)
+        return false;
+    bool newer = row_get_message(v->txn, account, n, &row) == 0;
+    index_reset(v->txn);
+    for (size_t i = 0; newer && i < v->ids_count; i++)
+        newer = v->ids[i] != row.place.segment || row.place.offset >= v->rows[i].indexed;
+    return newer;
+}
+
 bool verify_is_replaced(struct verifier *v, uint64_t segment)
 {
     if (v->txn == NULL || index_renew(v->txn) != 0)

@@ -94,7 +94,11 @@ struct verifier {
     struct hash_set ledger_records; /* their LSNs: a copy by repacking is no second entry */
     struct hash_set chunk_records;  /* stream and sequence */
     struct buffer superseded;       /* struct superseded each */
-    uint64_t segment_bytes;         /* to be read; summary->bytes: read */
+    const uint64_t *ids;            /* the segments, */
+    const struct segment_row *rows; /* and what the index said of them at the beginning */
+    size_t ids_count;
+    bool beside_writer;      /* there was one then */
+    uint64_t segment_bytes;  /* to be read; summary->bytes: read */
     uint64_t deferred_bytes; /* of the messages deferred; again_bytes: checked of these */
     uint64_t again_bytes;
     uint64_t previous_id; /* the segment read last */
@@ -134,6 +138,8 @@ int verify_attachments(struct verifier *v);
 void verify_damaged_part(struct verifier *v, const uint8_t sha256[SHA256_SIZE]);
 void verify_free_parts(struct verifier *v);
 
+/* Has a writer beside us made a place of message n that is newer than what we read? */
+bool verify_is_newer(struct verifier *v, uint32_t account, uint64_t n);
 /* Does the index say that repacking has replaced the segment? */
 bool verify_is_replaced(struct verifier *v, uint64_t segment);
 /* Nothing more in the index than in the segments? */

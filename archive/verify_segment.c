@@ -450,6 +450,30 @@ static void check_chain(struct segment_check *c)
     memcpy(v->previous_hash, c->trailer.hash, SHA256_SIZE);
 }
 
+/* Made by repacking, and not sealed? */
+static bool is_packing(const struct verifier *v, uint64_t id)
+{
+    struct segment_file f;
+    struct segment_trailer t;
+    const struct archive *a = v->archive;
+    if (segment_open(a->ops, a->path, id, a->cask.uuid, &f) != 0)
+        return false;
+    bool packing = (f.header.compatible & SEGMENT_REPACKED) != 0 &&
+                   segment_read_trailer(&f, &t) == ERR_NOT_FOUND;
+    segment_file_close(&f);
+    return packing;
+}
+
+/* Without an index: the newest one, and the one before it if one of the two is repacking's.
+ */
+static bool may_be_open(const struct segment_check *c)
+{
+    uint64_t id = c->file->header.id, highest = c->v->archive->cask.highest_segment;
+    return id >= highest ||
+           (id + 1 == highest && ((c->file->header.compatible & SEGMENT_REPACKED) != 0 ||
+                                  is_packing(c->v, highest)));
+}
+
 /* Where the records end, and whether there should be a seal. */
 static int find_limit(struct segment_check *c, const struct segment_row *row)
 {
@@ -467,8 +491,7 @@ static int find_limit(struct segment_check *c, const struct segment_row *row)
                  memcmp(row->hash, c->trailer.hash, SHA256_SIZE) != 0)
             verify_index_differs(v, 0, 0, c->file->header.id, 0,
                                  "the index knows another seal of this segment");
-    } else if (row == NULL && !c->sealed &&
-               c->file->header.id < v->archive->cask.highest_segment) {
+    } else if (row == NULL && !c->sealed && !may_be_open(c)) {
         verify_structure(v, c->file->header.id, 0, "not sealed, or its trailer is damaged");
     } else if (row != NULL) {
         c->sealed = false; /* sealed since the snapshot, or awaiting recovery */
@@ -487,8 +510,7 @@ static int find_limit(struct segment_check *c, const struct segment_row *row)
 static void forgive_tail(struct segment_check *c, const struct segment_row *row,
                          size_t bad_before)
 {
-    if (row == NULL && !c->sealed && c->bad > 0 &&
-        c->file->header.id == c->v->archive->cask.highest_segment)
+    if (row == NULL && !c->sealed && c->bad > 0 && may_be_open(c))
         c->v->bad.size = bad_before;
 }
 

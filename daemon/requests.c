@@ -121,6 +121,32 @@ static bool note_access(const struct status *s, char *what, struct buffer *out)
     return true;
 }
 
+static bool repack(const struct status *s, const char *what, struct buffer *out)
+{
+    struct repacker *repacker = sessions_repacker(s->rounds->sessions);
+    bool remove_now = strcmp(what, " remove-now") == 0;
+    if (s->once || repacker == NULL)
+        return refuse(out, "refused",
+                      s->once ? "this is a single pass with --once, which does not repack"
+                              : "the service cannot write the archive now: `mailcask "
+                                "status` says why");
+    if (strcmp(what, " stop") == 0)
+        repacker_stop(repacker);
+    else if (what[0] == '\0' || remove_now) {
+        uint64_t run = repacking_ask(s->repacking, repacker, remove_now, clock_now_ms());
+        if (run == 0)
+            return refuse(out, "refused",
+                          "repacking is under way already: `mailcask status` shows it");
+        control_object(out, "repack-begun");
+        control_number(out, "run", run);
+        control_object_end(out);
+        return true;
+    } else if (strcmp(what, " look") != 0)
+        return refuse(out, "unknown", "repack what: nothing, remove-now, look, stop");
+    repacking_put(out, s->repacking, repacker);
+    return true;
+}
+
 bool requests_answer(void *arg, struct control_request *request, struct buffer *out)
 {
     const struct status *s = arg;
@@ -135,6 +161,9 @@ bool requests_answer(void *arg, struct control_request *request, struct buffer *
         return pause_or_resume(s, request->line + 7, false, out);
     if (strncmp(request->line, "access ", 7) == 0)
         return note_access(s, request->line + 7, out);
+    if (strncmp(request->line, "repack", 6) == 0 &&
+        (request->line[6] == '\0' || request->line[6] == ' '))
+        return repack(s, request->line + 6, out);
     (void)snprintf(text, sizeof(text), "this service (%s) cannot do '%.40s'",
                    MAILCASK_VERSION, request->line);
     return refuse(out, "unknown", text);

@@ -26,6 +26,7 @@ struct service {
     const struct service_config *how;
     struct rounds rounds;
     struct status status;
+    struct repacking repacking;
     struct notify notify;
     struct control *control;
     struct metrics_source metrics_source;
@@ -168,8 +169,10 @@ static bool wait_for_events(struct service *v, uint64_t max_ms)
     notify_alive(&v->notify, clock_now_ms());
     tell_status(v);
     uint64_t alive_ms = notify_wait_ms(&v->notify, clock_now_ms());
+    uint64_t repack_ms = repacking_wait_ms(&v->repacking, clock_now_ms());
+    max_ms = alive_ms < max_ms ? alive_ms : max_ms;
     rounds_wait(&v->rounds, signals, v->control, v->metrics,
-                alive_ms < max_ms ? alive_ms : max_ms);
+                repack_ms < max_ms ? repack_ms : max_ms);
     bool asked = signals->reload;
     if (asked) {
         signals->reload = false;
@@ -234,8 +237,11 @@ static void run(struct service *v)
             (void)wait_for_events(v, ROUNDS_FOREVER);
         bool failed = rounds_failure(&v->rounds, problem) != 0;
         take_ends(v, failed);
-        if (!failed)
+        if (!failed) {
+            repacking_turn(&v->repacking, sessions_repacker(v->rounds.sessions),
+                           clock_now_ms());
             continue;
+        }
         log_line(v->how->log,
                  "mailcaskd: %s; fetching stops, and goes on when the archive can be "
                  "written again",
@@ -244,6 +250,7 @@ static void run(struct service *v)
         v->status.problem_since_s = (int64_t)time(NULL);
         notify_long_work(&v->notify);
         (void)rounds_close(&v->rounds);
+        repacking_turn(&v->repacking, NULL, clock_now_ms());
         take_ends(v, true);
         reopen(v);
     }
@@ -281,7 +288,9 @@ static int set_up(struct service *v)
     v->status = (struct status){.rounds = &v->rounds,
                                 .signals = how->signals,
                                 .began_s = (int64_t)time(NULL),
-                                .problem = v->problem};
+                                .problem = v->problem,
+                                .repacking = &v->repacking};
+    v->repacking.log = how->log;
     v->metrics_source = (struct metrics_source){.status = &v->status};
     int err =
         control_create(how->config->archive_path, requests_answer, &v->status, &v->control);

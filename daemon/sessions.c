@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "daemon/secret_readers.h"
+#include "daemon/space.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -50,6 +51,7 @@ struct session {
  * eventfd is not 0 while the inbox is not empty. */
 struct sessions {
     struct pool *pool;           /* NULL: closed */
+    const char *path;            /* of the pool's archive */
     struct pool_progress before; /* of the pools that were */
     struct secret_readers *readers;
     struct session *first; /* under way */
@@ -231,6 +233,26 @@ static bool store_once_off(void)
     return value != NULL && strcmp(value, "off") == 0;
 }
 
+/* From the repacker's thread. */
+static bool has_room(void *arg, uint64_t bytes)
+{
+    const struct sessions *s = arg;
+    struct space space = {.low = false};
+    space_look(&space, s->path);
+    return space_holds(&space, bytes);
+}
+
+/* As deliver(), of nothing: it wakes whoever waits. */
+static void wake(void *arg)
+{
+    struct sessions *s = arg;
+    const uint64_t one = 1;
+    (void)pthread_mutex_lock(&s->lock);
+    ssize_t written = write(s->fd, &one, sizeof(one));
+    assert(written == (ssize_t)sizeof(one));
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memory,
                   enum loop_backend backend)
 {
@@ -240,7 +262,10 @@ int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memo
                                        .max_memory = max_memory,
                                        .store_once_off = store_once_off(),
                                        .done = pool_done,
+                                       .repack_room = has_room,
+                                       .repack_changed = wake,
                                        .arg = s};
+    s->path = archive_path(archive);
     return pool_create(&config, &s->pool);
 }
 
@@ -467,6 +492,11 @@ void sessions_progress(const struct sessions *s, struct pool_progress *out)
     if (now.memory_peak < before->memory_peak)
         now.memory_peak = before->memory_peak;
     *out = now;
+}
+
+struct repacker *sessions_repacker(const struct sessions *s)
+{
+    return s->pool != NULL ? pool_repacker(s->pool) : NULL;
 }
 
 const char *sessions_describe(const struct sessions *s)

@@ -88,6 +88,10 @@ int sessions_write_access(struct sessions *s, uint32_t account, int64_t time_us,
  * open. */
 void sessions_progress(const struct sessions *s, struct pool_progress *out);
 
+/* pool_repacker(); NULL: the pool is closed. When what it tells has changed, sessions_fd()
+ * is readable for a moment. */
+struct repacker *sessions_repacker(const struct sessions *s);
+
 /* pool_failure() and pool_describe() of the pool that is open; 0 and "" if none is. */
 int sessions_failure(const struct sessions *s);
 const char *sessions_describe(const struct sessions *s);

@@ -28,6 +28,14 @@ void space_look(struct space *s, const char *path)
                     (uint64_t)fs.f_blocks * fs.f_frsize);
 }
 
+bool space_holds(const struct space *s, uint64_t bytes)
+{
+    if (s->free_bytes == 0)
+        return !s->low;
+    uint64_t spared = s->mark_bytes * SPACE_ROOM_TO_SPARE;
+    return s->free_bytes > spared && s->free_bytes - spared >= bytes;
+}
+
 void space_problem(const struct space *s, const char *path, char *out, size_t out_size)
 {
     char mark[SIZE_TEXT_MAX], room[SIZE_TEXT_MAX];

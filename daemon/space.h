@@ -14,6 +14,8 @@
 /* There is room again at so many times the mark: fetching does not stop and go around it.
  */
 #define SPACE_ROOM_AGAIN 2u
+/* And so many times the mark is left to fetching by what it can do without. */
+#define SPACE_ROOM_TO_SPARE 4u
 
 struct space {
     bool low;
@@ -25,6 +27,9 @@ struct space {
  * total_bytes: what others than root may use. total_bytes 0: not known, there is room. */
 void space_judge(struct space *s, uint64_t free_bytes, uint64_t total_bytes);
 void space_look(struct space *s, const char *path);
+
+/* Is there room for so many bytes that fetching can do without, or is it not known? */
+bool space_holds(const struct space *s, uint64_t bytes);
 
 /* One sentence, of a space that is low. */
 void space_problem(const struct space *s, const char *path, char *out, size_t out_size);

@@ -302,9 +302,11 @@ void status_listen(const struct status *s, struct control *control, struct log *
 bool status_answer(const struct status *s, struct control_request *request,
                    struct buffer *out)
 {
-    if (request->step == STEP_SERVICE)
+    if (request->step == STEP_SERVICE) {
         status_put_service(out, s);
-    else if (!put_list(out, s->rounds, request))
+        if (s->repacking != NULL)
+            repacking_put(out, s->repacking, sessions_repacker(s->rounds->sessions));
+    } else if (!put_list(out, s->rounds, request))
         return false;
     request->after[0] = '\0';
     return request->step++ == STEP_ACCOUNTS;

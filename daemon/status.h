@@ -10,6 +10,15 @@
  * memory_limit_bytes; unconfirmed deletions in the archive, of accounts that left, too;
  * server_count, account_count; paused@, where everything is.
  *
+ * repack, not with --once: run, the number of the run under way or the last one, 0 before
+ * the first; state: "idle", "running", "waiting" until less is being archived, "beginning"
+ * where one that was asked for takes another's place, and of the last one "done",
+ * "stopped", "damaged" (a copy did not read back) or "failed" with error, a sentence
+ * fragment; asked, 0: by itself; segments and bytes chosen, done_bytes of total_bytes of
+ * work; and once it has ended segments_read, rewritten, segments_skipped for damage,
+ * segments_removed, segments_kept for a day, or, with removal_held, while somebody copies,
+ * bytes_before, bytes_after.
+ *
  * server: server, host, port, sessions, max_connections; address_sessions, address_limit
  * and address_servers: how many sessions there are at its address, may be, and how many
  * servers share that, empty while the address is not known; held_until@: none begins
@@ -29,6 +38,7 @@
 #define MAILCASK_DAEMON_STATUS_H
 
 #include "daemon/control.h"
+#include "daemon/repacking.h"
 #include "daemon/rounds.h"
 
 #include <stdbool.h>
@@ -43,6 +53,7 @@ struct status {
     /* While the archive is closed: why, since when, and when it is tried again (0: once
      * there is room). */
     const char *problem;
+    struct repacking *repacking; /* NULL with once */
     int64_t problem_since_s, next_try_s;
 };
 

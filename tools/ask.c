@@ -61,15 +61,32 @@ static int check_answer(struct span answer)
                                                                         : EXIT_CANNOT;
 }
 
-int ask_service(const struct options *o, const char *request, struct buffer *out)
+/* none: NULL, or to be set, instead of saying so, where no service listens. */
+static int ask(const struct options *o, const char *request, struct buffer *out, bool *none)
 {
     char *path = NULL;
     int status = find_archive(o, &path);
     if (status != EXIT_DONE)
         return status;
     int err = control_ask(path, request, out);
-    status = err != 0 ? say_no_answer(o, path, err)
-                      : check_answer(span_of(out->data, out->size));
+    if (none != NULL)
+        *none = err == -ENOENT || err == -ECONNREFUSED;
+    if (err == 0)
+        status = check_answer(span_of(out->data, out->size));
+    else if (none == NULL || !*none)
+        status = say_no_answer(o, path, err);
     free(path);
     return status;
+}
+
+int ask_service(const struct options *o, const char *request, struct buffer *out)
+{
+    return ask(o, request, out, NULL);
+}
+
+int ask_service_if_any(const struct options *o, const char *request, struct buffer *out,
+                       bool *out_none)
+{
+    *out_none = false;
+    return ask(o, request, out, out_none);
 }

@@ -1,11 +1,11 @@
 #include "archive/repack.h"
 
 #include "archive/error.h"
-#include "archive/size_text.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/open.h"
 #include "tools/progress.h"
+#include "tools/repack_asked.h"
 #include "tools/say.h"
 
 #include <inttypes.h>
@@ -27,28 +27,12 @@ static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
 
 static void print_summary(struct output *out, const struct repack_summary *s)
 {
-    char before[SIZE_TEXT_MAX], after[SIZE_TEXT_MAX];
-    size_text(s->bytes_before, before);
-    size_text(s->bytes_after, after);
-    if (s->segments_read == 0)
-        output_print(out, "nothing to repack");
-    else
-        output_print(out, "repacked %" PRIu64 " segments: %s became %s", s->segments_read,
-                     before, after);
-    if (s->segments_removed > 0)
-        output_print(out, "; removed %" PRIu64 " that were replaced", s->segments_removed);
-    if (s->segments_kept > 0 && s->removal_held)
-        output_print(out,
-                     "; %" PRIu64
-                     " that were replaced stay while a backup runs: run it again then",
-                     s->segments_kept);
-    else if (s->segments_kept > 0)
-        output_print(out,
-                     "; %" PRIu64
-                     " that were replaced stay for a day: run it again then, or "
-                     "with --remove-now",
-                     s->segments_kept);
-    output_print(out, "\n");
+    char text[REPACK_TEXT_MAX];
+    repack_text(s, text);
+    output_print(out, "%s%s\n", text,
+                 s->segments_kept == 0 ? ""
+                 : s->removal_held     ? ": run it again then"
+                                       : ": run it again then, or with --remove-now");
 }
 
 static int conclude(const struct repack_summary *s, int rc)
@@ -76,7 +60,7 @@ static void report(void *arg, enum archive_note note, const char *text)
     say("%s%s", note == NOTE_DAMAGE ? "damage: " : "", text);
 }
 
-static int run_repack(const struct options *o, struct output *out)
+static int repack_here(const struct options *o, struct output *out)
 {
     struct archive *a = NULL;
     struct repacking r = {0};
@@ -100,6 +84,19 @@ static int run_repack(const struct options *o, struct output *out)
     return conclude(&summary, rc != 0 ? rc : closed);
 }
 
+static int run_repack(const struct options *o, struct output *out)
+{
+    struct repack_asked asked;
+    int status = repack_by_service(o, &asked);
+    if (status != EXIT_DONE)
+        return status;
+    if (asked.none)
+        return repack_here(o, out);
+    if (asked.rc == 0)
+        print_summary(out, &asked.summary);
+    return asked.rc == ERR_FAILED ? EXIT_CANNOT : conclude(&asked.summary, asked.rc);
+}
+
 const struct command command_repack = {
     .name = "repack",
     .summary = "rewrite segments into larger blocks, without garbage",
@@ -108,17 +105,22 @@ const struct command command_repack = {
         "Rewrites sealed segments account by account into larger blocks, compressed "
         "harder, "
         "and leaves out\n"
-        "what nothing refers to any more. Messages keep their IDs. Tools that read may run "
-        "meanwhile; the\n"
-        "service must be stopped. What was replaced is removed a day later, by the next "
-        "repack, so that a\n"
-        "restore that runs now still finds it; --remove-now removes it at once. While a "
-        "backup runs nothing is\n"
-        "removed. Until then the archive takes the space of both. Interrupting it loses "
+        "what nothing refers to any more. Messages keep their IDs. What was replaced is "
+        "removed a day later,\n"
+        "so that a restore that runs now still finds it; --remove-now removes it at once. "
+        "While a backup or\n"
+        "verify runs nothing is removed. Until then the archive takes the space of "
+        "both.\n\n"
+        "The running service is asked to do it, and goes on fetching meanwhile; parts of "
+        "attachments that no\n"
+        "message names stay then, since one that arrives may. It also repacks by itself, "
+        "in "
+        "idle time. Where no\n"
+        "service runs, the command does it itself. Interrupting it stops either, and loses "
         "nothing.",
     .statuses = "0  done\n1  interrupted, or a damaged segment was left as it is\n"
                 "2  usage, or no archive there\n3  damage met; nothing was removed\n"
-                "4  could not run: locked, no space",
+                "4  could not run: locked, no space, under way already",
     .example = "mailcask repack --archive /var/lib/mailcask",
     .options = OPTION_BIT(OPTION_REMOVE_NOW),
     .run = run_repack,

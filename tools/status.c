@@ -52,6 +52,7 @@ static void print_objects(struct json *j, struct span answer, const char *kind, 
 static void print_all(struct json *j, struct span answer, const struct overdue *overdue)
 {
     print_objects(j, answer, "service", false, NULL);
+    print_objects(j, answer, "repack", false, NULL);
     json_open(j, "servers", '[');
     print_objects(j, answer, "server", true, NULL);
     json_close(j, ']');
@@ -165,6 +166,15 @@ const struct command command_status = {
         "            archive that later listings have not confirmed yet), server_count, "
         "account_count,\n"
         "            paused (since when everything is)\n"
+        "  repack    run (its number), state (\"idle\", \"beginning\", \"running\", "
+        "\"waiting\", and of the last\n"
+        "            run \"done\", \"stopped\", \"damaged\", \"failed\"), error, asked (0: "
+        "by "
+        "itself), segments, bytes,\n"
+        "            done_bytes, total_bytes (of work), segments_read, segments_skipped, "
+        "segments_removed,\n"
+        "            segments_kept, removal_held, bytes_before, bytes_after; not with "
+        "--once\n"
         "  servers   server, host, port, sessions, max_connections, address_sessions, "
         "address_limit,\n"
         "            address_servers (sessions at its address now and at most, and how "

@@ -286,6 +286,21 @@ void status_put_accounts(struct output *out, const struct status_counts *c)
     output_print(out, "\n");
 }
 
+static void put_repack(struct output *out, const struct answer_object *o)
+{
+    struct span state = answer_text(o, "state");
+    uint64_t total = answer_number(o, "total_bytes");
+    bool waiting = span_equal(state, span_text("waiting"));
+    if (total == 0 || (!waiting && !span_equal(state, span_text("running"))))
+        return;
+    status_put_label(out, "repacking");
+    output_print(out, "%" PRIu64 " segments, ", answer_number(o, "segments"));
+    put_size(out, o, "bytes");
+    output_print(out, ", %" PRIu64 " %% done%s\n",
+                 answer_number(o, "done_bytes") * 100 / total,
+                 waiting ? ", waits until less is being archived" : "");
+}
+
 void status_text(struct output *out, struct span answer, bool all)
 {
     struct status_counts counts;
@@ -298,7 +313,8 @@ void status_text(struct output *out, struct span answer, bool all)
             status_put_room(out, &o);
             put_work(out, &o);
             status_put_unconfirmed(out, &o);
-        }
+        } else if (answer_is(&o, "repack"))
+            put_repack(out, &o);
     status_put_servers(out, &counts);
     put_list(out, answer, "server", status_put_server, all);
     status_put_accounts(out, &counts);

@@ -2,6 +2,7 @@
 
 #include "archive/digest.h"
 #include "archive/error.h"
+#include "workers/repacker.h"
 #include "workers/session.h"
 #include "workers/worker.h"
 
@@ -27,6 +28,7 @@
 /* The mutex guards stopping and stopped. */
 struct pool {
     struct worker_shared shared;
+    struct repacker *repacker;
     unsigned sessions_max;
     unsigned count;
     struct worker **workers;
@@ -72,6 +74,13 @@ static int start_shared(struct pool *pool, const struct pool_config *config)
         err = writer_create(shared->archive, shared->budget, &shared->writer);
     if (err == 0)
         err = prover_create(shared->archive, &shared->prover);
+    const struct repacker_config repacking = {.archive = shared->archive,
+                                              .writer = shared->writer,
+                                              .room = config->repack_room,
+                                              .changed = config->repack_changed,
+                                              .arg = config->arg};
+    if (err == 0)
+        err = repacker_create(&repacking, &pool->repacker);
     return err;
 }
 
@@ -233,6 +242,11 @@ int pool_write_access(struct pool *pool, uint32_t account, int64_t time_us,
     return write_record(pool, r);
 }
 
+struct repacker *pool_repacker(const struct pool *pool)
+{
+    return pool->repacker;
+}
+
 void pool_stop(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -242,10 +256,13 @@ void pool_stop(struct pool *pool)
         return;
     pool->stopped = true;
     prover_stop(pool->shared.prover);
+    repacker_end(pool->repacker);
     for (unsigned i = 0; i < pool->count; i++)
         worker_stop(pool->workers[i]);
     for (unsigned i = 0; i < pool->count; i++)
         worker_join(pool->workers[i]);
+    repacker_destroy(pool->repacker);
+    pool->repacker = NULL;
     if (pool->shared.writer != NULL)
         writer_wait(pool->shared.writer); /* for runs, which no session waits for */
 }

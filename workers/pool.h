@@ -161,6 +161,9 @@ struct pool_config {
      * saying so. Called from a worker's thread; must not block, and may call
      * pool_submit(). */
     void (*done)(void *arg, const struct pool_result *result);
+    /* See struct repacker_config. */
+    bool (*repack_room)(void *arg, uint64_t bytes);
+    void (*repack_changed)(void *arg);
     void *arg;
 };
 
@@ -182,10 +185,13 @@ int pool_write_run(struct pool *pool, const struct pool_run *run);
 int pool_write_access(struct pool *pool, uint32_t account, int64_t time_us,
                       const struct access_meta *meta);
 
-/* End every session: nothing further is fetched, messages that are whole are flushed and
- * committed, connections dropped without QUIT. All results have been delivered and all
- * threads but the resolver's have ended when it returns. Takes as long as the disk needs.
- * Not from done(). */
+/* To repack the archive while the pool fetches. NULL after pool_stop(). */
+struct repacker *pool_repacker(const struct pool *pool);
+
+/* End every session, and repacking: nothing further is fetched, messages that are whole are
+ * flushed and committed, connections dropped without QUIT. All results have been delivered
+ * and all threads but the resolver's have ended when it returns. Takes as long as the disk
+ * needs. Not from done(). */
 void pool_stop(struct pool *pool);
 
 /* Stops it first. May wait for a name look-up that is under way. NULL is allowed. */

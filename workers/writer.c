@@ -123,6 +123,13 @@ static void find_origin(struct writer *w, struct writer_item *item)
         fail(w, err);
 }
 
+static void run_call(struct writer *w, struct writer_item *item)
+{
+    item->err = item->call(item->call_arg);
+    if (store_failure(w->archive) != 0)
+        fail(w, item->err);
+}
+
 static void refuse(struct writer_item *item)
 {
     record_destroy(item->record);
@@ -148,6 +155,9 @@ static void take_in(struct writer *w, struct writer_item *item)
         find_origin(w, item);
         break;
     case WRITER_BARRIER:
+        break;
+    case WRITER_CALL:
+        run_call(w, item);
         break;
     }
 }
@@ -293,16 +303,30 @@ static void post(void *arg)
     (void)sem_post(done);
 }
 
-void writer_wait(struct writer *w)
+static void submit_and_wait(struct writer *w, struct writer_item *item)
 {
     sem_t done;
     (void)sem_init(&done, 0, 0);
-    struct writer_item barrier = {
-        .kind = WRITER_BARRIER, .urgent = true, .done = post, .arg = &done};
-    writer_submit(w, &barrier);
+    item->urgent = true;
+    item->done = post;
+    item->arg = &done;
+    writer_submit(w, item);
     while (sem_wait(&done) != 0) /* EINTR */
         continue;
     (void)sem_destroy(&done);
+}
+
+void writer_wait(struct writer *w)
+{
+    struct writer_item barrier = {.kind = WRITER_BARRIER};
+    submit_and_wait(w, &barrier);
+}
+
+int writer_call(struct writer *w, int (*call)(void *arg), void *arg)
+{
+    struct writer_item item = {.kind = WRITER_CALL, .call = call, .call_arg = arg};
+    submit_and_wait(w, &item);
+    return item.err;
 }
 
 int writer_failure(const struct writer *w)

@@ -32,6 +32,7 @@ enum writer_kind {
     WRITER_RECORD,  /* append `record` */
     WRITER_ORIGIN,  /* find or give out `account` and `source` */
     WRITER_BARRIER, /* done once all that came before is */
+    WRITER_CALL,    /* run `call`, which may call the store's functions */
 };
 
 /* Filled in by the owner, who keeps it, and the spans of an origin, until done(). */
@@ -41,11 +42,14 @@ struct writer_item {
     struct record *record; /* goes to the writer */
     uint64_t memory; /* passed with budget_pass(); returned to the budget before done() */
     struct span name, host, login;
+    int (*call)(void *arg);
+    void *call_arg;
     /* In the writer's thread; must not block. The item is its owner's again. */
     void (*done)(void *arg);
     void *arg;
     uint32_t account, source; /* of an origin, with err 0 */
-    int err;                  /* 0; the store's failure; ERR_TOO_LARGE: of an origin only */
+    int err; /* 0; the store's failure; ERR_TOO_LARGE: of an origin only; what `call`
+                returned */
     STAILQ_ENTRY(writer_item) link;
 };
 
@@ -62,6 +66,10 @@ void writer_submit(struct writer *w, struct writer_item *item);
 
 /* From any thread but the writer's: returns once all that was submitted before is done. */
 void writer_wait(struct writer *w);
+
+/* As writer_wait(), and call(arg) is run in the writer's thread: what it returns, or the
+ * store's failure, with which it may not have been run. */
+int writer_call(struct writer *w, int (*call)(void *arg), void *arg);
 
 /* From any thread. The failure after which nothing is written any more; 0: none. */
 int writer_failure(const struct writer *w);

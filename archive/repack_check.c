@@ -1,0 +1,84 @@
+#include "archive/error.h"
+#include "archive/repack_internal.h"
+
+/* Does a table still lead into a source? Then something was not copied. */
+static int check_table(struct repack *r, struct index_txn *t, enum index_table table)
+{
+    struct index_walk row = {0};
+    struct span value;
+    int err;
+    while ((err = index_walk(t, table, &row, &value)) == 0) {
+        uint8_t name[SHA256_SIZE] = {0};
+        bool nameable = true;
+        if (table == TABLE_PARTS)
+            memcpy(name, row.key, SHA256_SIZE);
+        else if (table == TABLE_CHUNKS)
+            memcpy(name, row.key, STREAM_ID_SIZE);
+        else
+            nameable = false;
+        /* Each of these rows begins with its place. */
+        if (value.size >= 8 && repack_is_source(r, get_u64(value.data)) &&
+            !(nameable && repack_is_garbage(r, name)))
+            return ERR_DAMAGED;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* With an error nothing may go. */
+static int check_left(struct repack *r)
+{
+    static const enum index_table tables[] = {TABLE_MESSAGES, TABLE_LEDGER, TABLE_PARTS,
+                                              TABLE_CHUNKS};
+    struct index_txn *t = NULL;
+    int err = index_begin_read(r->archive->index, &t);
+    for (size_t i = 0; err == 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
+        err = check_table(r, t, tables[i]);
+    index_abort(t);
+    return err;
+}
+
+static int ignore(void *arg, const uint8_t *data, size_t size)
+{
+    (void)arg;
+    (void)data;
+    (void)size;
+    return 0;
+}
+
+/* The account's next message behind *n that this run has copied. */
+static int next_copied(struct repack *r, uint32_t account, uint64_t *n,
+                       struct message_row *row)
+{
+    struct index_txn *t = NULL;
+    int err = index_begin_read(r->archive->index, &t);
+    if (err != 0)
+        return err;
+    do {
+        ++*n;
+        err = row_next_message(t, account, n, row);
+    } while (err == 0 && !repack_has_made(r, row->place.segment));
+    index_abort(t);
+    return err;
+}
+
+static int check_account(void *arg, const struct account_info *info)
+{
+    struct repack *r = arg;
+    struct message_row row;
+    uint64_t n = 0;
+    int err;
+    while ((err = next_copied(r, info->number, &n, &row)) == 0) {
+        err = reader_body(r->reader, info->number, n, ignore, NULL);
+        if (err == 0)
+            err = repack_progress(r, row.size);
+        if (err != 0)
+            return err;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int repack_check(struct repack *r)
+{
+    int err = check_left(r);
+    return err != 0 ? err : archive_each_account(r->archive, check_account, r);
+}
