@@ -11,7 +11,9 @@
  * 4. while every certificate of the chain verified is valid (a pin looks at no dates);
  * 5. by a clock that is not behind the time of that handshake;
  * 6. as long as the server said it would know the session.
- * After that the next handshake is full, and verifies.
+ * After that the next handshake is full, and verifies: so a certificate that was withdrawn,
+ * or replaced because its key is known, can be relied on for TLS_SESSION_AGE_S longer by
+ * who has the session's secret, and by nobody else.
  *
  * A ticket of TLS 1.3 serves once (RFC 8446 C.4): who takes it has the only one. A session
  * of TLS 1.2 or older serves until it is too old. Keys are agreed on anew in TLS 1.3, not
