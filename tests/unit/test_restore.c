@@ -10,7 +10,9 @@
 #include <dirent.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +255,52 @@ static void what_cannot_be_written_ends_it_and_it_goes_on_from_there(void **stat
         assert_file(w, "stop", 1, i);
 }
 
+#define STOP_AFTER 20 /* messages */
+
+static atomic_uint committed;
+
+/* As target_eml; Ctrl-C comes while message STOP_AFTER gets its name. */
+static int commit_and_interrupt(struct target *t, unsigned lane)
+{
+    if (atomic_fetch_add(&committed, 1) + 1 == STOP_AFTER)
+        (void)kill(getpid(), SIGINT);
+    return target_eml.commit(t, lane);
+}
+
+static void an_interrupted_restore_goes_on_where_it_stopped(void **state)
+{
+    struct world *w = *state;
+    struct target_kind interrupted = target_eml;
+    sigset_t set;
+    interrupted.commit = commit_and_interrupt;
+    assert_int_equal(sigemptyset(&set), 0);
+    assert_int_equal(sigaddset(&set, SIGINT), 0);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+    for (unsigned lanes = 1; lanes <= 4; lanes += 3) {
+        char name[16], folder[32];
+        (void)snprintf(name, sizeof(name), "int%u", lanes);
+        atomic_store(&committed, 0);
+        int status = restore_all(w, &interrupted, name, lanes);
+        assert_int_equal(sigtimedwait(&set, NULL, &(struct timespec){0}), SIGINT);
+        assert_int_equal(status, EXIT_PART);
+        /* What the others had under way may still have been finished. */
+        uint64_t written = w->r.counts.written;
+        assert_in_range(written, STOP_AFTER, STOP_AFTER + lanes - 1);
+        unsigned files = 0;
+        for (unsigned account = 0; account < ACCOUNTS; account++) {
+            (void)snprintf(folder, sizeof(folder), "%s/%c@x", name, 'a' + (int)account);
+            files += count_files(w, folder);
+        }
+        assert_int_equal(files, written); /* and nothing half done */
+        assert_int_equal(restore_all(w, &target_eml, name, lanes), EXIT_DONE);
+        assert_int_equal(w->r.counts.present, written);
+        for (unsigned account = 0; account < ACCOUNTS; account++)
+            for (unsigned i = 0; i < MESSAGES; i++)
+                assert_file(w, name, account, i);
+    }
+    assert_int_equal(sigprocmask(SIG_UNBLOCK, &set, NULL), 0);
+}
+
 static void there_may_be_more_accounts_than_a_window_holds(void **state)
 {
     struct world *w = *state;
@@ -322,6 +370,7 @@ int main(void)
         IN_WORLD(an_mbox_has_its_messages_by_number),
         IN_WORLD(a_damaged_part_keeps_back_only_what_names_it),
         IN_WORLD(what_cannot_be_written_ends_it_and_it_goes_on_from_there),
+        IN_WORLD(an_interrupted_restore_goes_on_where_it_stopped),
         IN_WORLD(there_may_be_more_accounts_than_a_window_holds),
         IN_WORLD(places_are_given_by_number),
         IN_WORLD(messages_can_be_read_in_any_order),
