@@ -47,6 +47,10 @@ static int sys_pread(void *ctx, int fd, void *data, size_t size, uint64_t offset
         if (n < 0) {
             if (errno == EINTR)
                 continue;
+            /* A direct read went to the end of a file that has grown since: behind it no
+             * unit begins. */
+            if (errno == EINVAL && done > 0)
+                break;
             return -errno;
         }
         if (n == 0)

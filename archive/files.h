@@ -15,7 +15,8 @@ struct file_ops {
     void *ctx;
     int (*open)(void *ctx, const char *path, int flags, mode_t mode, int *out_fd);
     int (*close)(void *ctx, int fd);
-    /* Up to size bytes; *out_read is less only at the end of the file. */
+    /* Up to size bytes; *out_read is less only at the end of the file, which may have grown
+     * meanwhile. */
     int (*pread)(void *ctx, int fd, void *data, size_t size, uint64_t offset,
                  size_t *out_read);
     /* May write less than size, as the system call may: see file_write_all(). */

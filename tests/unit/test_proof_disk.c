@@ -2,6 +2,7 @@
  * ext4 on a loop device whose backing file is damaged under it, while its page cache goes
  * on remembering what was written. */
 #include "archive/archive_internal.h"
+#include "archive/disk_file.h"
 #include "archive/error.h"
 #include "archive/proof.h"
 #include "archive/reader.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -305,12 +307,62 @@ static void is_not_fooled_by_direct_reads_that_are_none(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+#define APPENDED 100 /* bytes at a time: ends lie within units */
+#define APPENDS 40000
+
+struct growing {
+    int fd;
+    _Atomic uint64_t size;
+};
+
+static void *grow(void *arg)
+{
+    struct growing *g = arg;
+    char data[APPENDED];
+    memset(data, 'x', sizeof(data));
+    for (unsigned i = 0; i < APPENDS; i++) {
+        if (pwrite(g->fd, data, sizeof(data), (off_t)g->size) != sizeof(data))
+            break;
+        g->size += sizeof(data);
+    }
+    return NULL;
+}
+
+/* The writer appends to the segment while its end is read: that is no failure of the disk.
+ */
+static void reads_a_file_that_grows(void **state)
+{
+    struct world *w = *state;
+    struct growing g = {.size = 0};
+    struct disk_file *file = NULL;
+    pthread_t thread;
+    char path[PATH_MAX], data[APPENDED];
+    (void)snprintf(path, sizeof(path), "%s/growing", w->fixture.root);
+    g.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(g.fd >= 0);
+    assert_int_equal(disk_file_open(&system_files, path, &file), 0);
+    assert_int_equal(pthread_create(&thread, NULL, grow, &g), 0);
+    for (uint64_t size = 0; size < (uint64_t)APPENDS * APPENDED;) {
+        size = g.size;
+        int err =
+            size == 0 ? 0 : disk_file_read(file, data, sizeof(data), size - sizeof(data));
+        if (err == ERR_NOT_FROM_DISK) /* no direct reads here, and dirty pages stay */
+            break;
+        assert_int_equal(err, 0);
+        assert_true(size == 0 || (data[0] == 'x' && data[APPENDED - 1] == 'x'));
+    }
+    pthread_join(thread, NULL);
+    disk_file_close(file);
+    close(g.fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(proves_in_the_temporary_folder),
         TEST(proves_in_front_of_bytes_that_are_not_synced),
         TEST(proves_nothing_in_memory),
+        TEST(reads_a_file_that_grows),
         TEST(finds_damage_that_the_page_cache_hides),
         TEST(is_not_fooled_by_direct_reads_that_are_none),
     };
