@@ -41,24 +41,31 @@ static int load_parts(struct intake *in)
     return in->parts == NULL ? -ENOMEM : 0;
 }
 
+/* What only a message needs: most polls bring none. */
+static int get_ready(struct intake *in)
+{
+    const struct base64_sink sink = {
+        .text = keep_text, .decoded = keep_decoded, .run_end = end_run, .arg = in};
+    if (in->hash == NULL)
+        in->hash = sha256_create();
+    if (in->scanner == NULL)
+        in->scanner = base64_scanner_create(BASE64_MINIMUM, &sink);
+    if (in->hash == NULL || in->scanner == NULL)
+        return -ENOMEM;
+    return in->parts == NULL ? load_parts(in) : 0;
+}
+
 int intake_open(const struct intake_config *config, struct intake **out)
 {
     struct intake *in = calloc(1, sizeof(*in));
     if (in == NULL)
         return -ENOMEM;
     in->config = *config;
-    in->hash = sha256_create();
     in->packer = packer_create(config->account, config->codec, config->emit, config->arg);
-    int err = in->hash == NULL || in->packer == NULL ? -ENOMEM : 0;
+    int err = in->packer == NULL ? -ENOMEM : 0;
     if (err == 0)
         err = maildrop_open(config->archive, config->lookup, config->account,
                             config->source, &in->maildrop);
-    if (err == 0)
-        err = load_parts(in);
-    const struct base64_sink sink = {
-        .text = keep_text, .decoded = keep_decoded, .run_end = end_run, .arg = in};
-    if (err == 0 && (in->scanner = base64_scanner_create(BASE64_MINIMUM, &sink)) == NULL)
-        err = -ENOMEM;
     if (err != 0) {
         intake_close(in);
         return err;
@@ -132,6 +139,8 @@ struct record *intake_record(struct intake *in, enum record_type type)
 int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size)
 {
     assert(!in->in_message);
+    if (in->err == 0)
+        in->err = get_ready(in);
     if (in->err != 0)
         return in->err;
     in->in_message = true;
@@ -177,7 +186,8 @@ struct span intake_field(const struct intake *in, int field)
 void intake_abort(struct intake *in)
 {
     packer_abort(in->packer);
-    parts_begin(in->parts);
+    if (in->parts != NULL)
+        parts_begin(in->parts);
     in->in_message = false;
 }
 
@@ -433,6 +443,6 @@ uint64_t intake_comparable(struct intake *in)
 
 size_t intake_memory(const struct intake *in)
 {
-    return packer_memory(in->packer) + parts_memory(in->parts) +
-           maildrop_memory(in->maildrop);
+    size_t parts = in->parts != NULL ? parts_memory(in->parts) : 0;
+    return packer_memory(in->packer) + parts + maildrop_memory(in->maildrop);
 }

@@ -31,9 +31,9 @@ struct intake {
     struct intake_config config;
     int err; /* sticky */
     struct packer *packer;
-    struct parts *parts;
-    struct base64_scanner *scanner;
-    bool scanning; /* false: the message has all the runs it may have */
+    struct parts *parts;            /* NULL before the first message, */
+    struct base64_scanner *scanner; /* and so is this, and hash */
+    bool scanning;                  /* false: the message has all the runs it may have */
     uint64_t highest;
     bool trusted;
     bool concluded;

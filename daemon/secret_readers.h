@@ -14,7 +14,8 @@
 
 struct secret_readers;
 
-/* Called once for each secret_readers_ask(), from a thread of the readers; must not block.
+/* Called once for each secret_readers_ask(), from a thread of the readers, or from within
+ * it where the password stands in the configuration; must not block.
  * secret is the callee's from here on, to be given to secret_free(); empty if it could not
  * be read: then error says why, borrowed. err: secret_read()'s. */
 typedef void secret_readers_fn(void *arg, struct secret *secret, int err,
