@@ -2,6 +2,7 @@
  * leans on stays. */
 #include "archive/error.h"
 #include "archive/repack.h"
+#include "archive/repack_choice.h"
 #include "archive/segment.h"
 #include "tests/support/archive_fixture.h"
 #include "tests/support/faulty_files.h"
@@ -149,6 +150,28 @@ static void two_open_segments_are_sealed_in_order(void **state)
     fixture_open(f, ARCHIVE_WRITE);
     assert_int_equal(f->damage_notes, 0);
     assert_sound(f);
+}
+
+/* Nobody asked: what is being written stays as it is, and a few segments are not worth it.
+ */
+static void in_passing_it_takes_what_is_sealed(void **state)
+{
+    struct fixture *f = *state;
+    struct repack_summary s;
+    const struct repack_options options = {.in_passing = true, .in_store = in_store};
+    lookup_rest(f->lookup);
+    assert_int_equal(archive_repack(f->archive, &options, &s), 0);
+    assert_int_equal(s.segments_read, 0);
+    for (unsigned i = 0; i < REPACK_SMALL_MIN; i++) {
+        fixture_session(f, "a@x", 100 + (int)i, 1, 3000);
+        assert_int_equal(store_seal(f->archive), 0);
+    }
+    fixture_session(f, "a@x", 200, 1, 3000);
+    lookup_rest(f->lookup);
+    assert_int_equal(archive_repack(f->archive, &options, &s), 0);
+    assert_int_equal(s.segments_read, POLLS / 2 + REPACK_SMALL_MIN);
+    assert_int_equal(s.segments_kept, s.segments_read);
+    assert_sound_and_rebuilt_equal(f);
 }
 
 /* Half of a large message is in a segment that is repacked; then comes the rest. */
@@ -331,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_fetched_meanwhile_is_kept),
         TEST(two_open_segments_are_sealed_in_order),
+        TEST(in_passing_it_takes_what_is_sealed),
         TEST(chunks_of_a_message_under_way_stay),
         TEST(a_part_that_a_session_has_looked_up_stays),
         TEST(chunks_stay_whose_end_is_elsewhere),
