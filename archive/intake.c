@@ -30,6 +30,28 @@ static int end_run(void *arg, const struct base64_run *run)
     return parts_run_end(in->parts, run, packer_message_size(in->packer));
 }
 
+static void free_reader(struct intake *in)
+{
+    if (in->reader != NULL)
+        base64_scanner_destroy(in->reader->scanner);
+    free(in->reader);
+    in->reader = NULL;
+}
+
+static int make_reader(struct intake *in)
+{
+    const struct base64_sink sink = {
+        .text = keep_text, .decoded = keep_decoded, .run_end = end_run, .arg = in};
+    in->reader = calloc(1, sizeof(*in->reader));
+    if (in->reader == NULL)
+        return -ENOMEM;
+    in->reader->scanner = base64_scanner_create(BASE64_MINIMUM, &sink);
+    if (in->reader->scanner != NULL)
+        return 0;
+    free_reader(in);
+    return -ENOMEM;
+}
+
 static int load_parts(struct intake *in)
 {
     int err =
@@ -44,15 +66,12 @@ static int load_parts(struct intake *in)
 /* What only a message needs: most polls bring none. */
 static int get_ready(struct intake *in)
 {
-    const struct base64_sink sink = {
-        .text = keep_text, .decoded = keep_decoded, .run_end = end_run, .arg = in};
     if (in->hash == NULL)
         in->hash = sha256_create();
-    if (in->scanner == NULL)
-        in->scanner = base64_scanner_create(BASE64_MINIMUM, &sink);
-    if (in->hash == NULL || in->scanner == NULL)
+    if (in->hash == NULL)
         return -ENOMEM;
-    return in->parts == NULL ? load_parts(in) : 0;
+    int err = in->reader == NULL ? make_reader(in) : 0;
+    return err == 0 && in->parts == NULL ? load_parts(in) : err;
 }
 
 int intake_open(const struct intake_config *config, struct intake **out)
@@ -81,7 +100,7 @@ void intake_close(struct intake *in)
         return;
     parts_destroy(in->parts);
     packer_destroy(in->packer);
-    base64_scanner_destroy(in->scanner);
+    free_reader(in);
     maildrop_close(in->maildrop);
     intake_deletion_free(in);
     buffer_free(&in->uidl);
@@ -152,10 +171,10 @@ int intake_begin(struct intake *in, struct span uidl, uint64_t listed_size)
     if (in->uidl.failed)
         in->err = -ENOMEM;
     sha256_start(in->hash);
-    envelope_start(&in->envelope);
+    envelope_start(&in->reader->envelope);
     packer_begin(in->packer);
     parts_begin(in->parts);
-    base64_scan_reset(in->scanner);
+    base64_scan_reset(in->reader->scanner);
     in->scanning = !in->config.store_once_off;
     return in->err;
 }
@@ -166,13 +185,13 @@ int intake_add(struct intake *in, const uint8_t *data, size_t size)
     if (in->err != 0)
         return in->err;
     sha256_add(in->hash, data, size);
-    envelope_add(&in->envelope, data, size);
+    envelope_add(&in->reader->envelope, data, size);
     in->message_size += size;
     if (!in->scanning)
         return in->err = packer_add(in->packer, data, size);
-    in->err = base64_scan(in->scanner, data, size);
+    in->err = base64_scan(in->reader->scanner, data, size);
     if (in->err == 0 && parts_full(in->parts)) {
-        in->err = base64_scan_end(in->scanner);
+        in->err = base64_scan_end(in->reader->scanner);
         in->scanning = false;
     }
     return in->err;
@@ -180,7 +199,7 @@ int intake_add(struct intake *in, const uint8_t *data, size_t size)
 
 struct span intake_field(const struct intake *in, int field)
 {
-    return envelope_field(&in->envelope, field);
+    return envelope_field(&in->reader->envelope, field);
 }
 
 void intake_abort(struct intake *in)
@@ -314,7 +333,7 @@ static int keep_message(struct intake *in, struct message_meta *m,
 static int complete_meta(struct intake *in, uint8_t flags, struct message_meta *m)
 {
     if (in->err == 0 && in->scanning)
-        in->err = base64_scan_end(in->scanner);
+        in->err = base64_scan_end(in->reader->scanner);
     if (in->err != 0)
         return in->err;
     *m = (struct message_meta){.source = in->config.source,
@@ -325,7 +344,7 @@ static int complete_meta(struct intake *in, uint8_t flags, struct message_meta *
                                .uidl = span_of(in->uidl.data, in->uidl.size),
                                .runs = parts_runs(in->parts)};
     sha256_finish(in->hash, m->sha256);
-    envelope_fields(&in->envelope, m->fields);
+    envelope_fields(&in->reader->envelope, m->fields);
     if (in->uidl.size == 0)
         m->flags |= MESSAGE_NO_UIDL;
     if (!in->trusted)
@@ -394,6 +413,8 @@ int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
 
 int intake_flush(struct intake *in)
 {
+    if (!in->in_message)
+        free_reader(in);
     return in->err != 0 ? in->err : (in->err = packer_flush(in->packer));
 }
 

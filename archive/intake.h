@@ -78,7 +78,8 @@ void intake_abort(struct intake *in);
 int intake_quarantine(struct intake *in, struct span uidl, uint64_t listed_size,
                       const char *reason);
 
-/* Close the open block. */
+/* Close the open block. What was needed to take messages in is freed: before the first and
+ * behind this, an intake is a few KiB. */
 int intake_flush(struct intake *in);
 /* The session lost its step (Q21): which bytes belong to which UIDL is not certain for what
  * came in it. It stays archived, and the next session fetches it again to see. */

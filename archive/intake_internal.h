@@ -27,13 +27,20 @@ struct session_body {
     bool slice;
 };
 
+/* What reads the messages that come in, some 36 KiB: there from the first message to the
+ * flush, so that sessions that only poll or wait do not have it. */
+struct message_reader {
+    struct base64_scanner *scanner;
+    struct envelope envelope;
+};
+
 struct intake {
     struct intake_config config;
     int err; /* sticky */
     struct packer *packer;
-    struct parts *parts;            /* NULL before the first message, */
-    struct base64_scanner *scanner; /* and so is this, and hash */
-    bool scanning;                  /* false: the message has all the runs it may have */
+    struct parts *parts;           /* NULL before the first message, and so is hash */
+    struct message_reader *reader; /* NULL before the first, and behind a flush */
+    bool scanning;                 /* false: the message has all the runs it may have */
     uint64_t highest;
     bool trusted;
     bool concluded;
@@ -46,7 +53,6 @@ struct intake {
     uint64_t listed_size;
     struct buffer uidl;
     struct sha256 *hash;
-    struct envelope envelope;
 
     struct session_body *bodies;
     size_t bodies_count;

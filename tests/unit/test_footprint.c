@@ -1,4 +1,5 @@
-/* What the archive costs: bytes read to show one message, and bytes of index for each. */
+/* What the archive costs: bytes read to show one message, bytes of index for each, and
+ * memory for a session that takes none in. */
 #include "archive/error.h"
 #include "archive/reader.h"
 #include "archive/repack.h"
@@ -6,6 +7,7 @@
 #include "tests/support/attachments.h"
 #include "tests/support/records.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -20,6 +22,9 @@
 #define SMALL_MESSAGES 1000 /* of each */
 #define SMALL_COMMIT 50     /* messages of one account between two commits */
 #define INDEX_BYTES_MAX 600 /* a message */
+
+#define WAITING_INTAKES 100
+#define INTAKE_MEMORY_MAX 8192
 
 #define MIXED_MESSAGES 40
 #define RECORDS_MAX 1000
@@ -261,12 +266,39 @@ static void a_small_message_takes_little_of_the_index(void **state)
     print_message("# %lu bytes of index a message\n", (unsigned long)each);
 }
 
+/* Thousands of mailboxes are polled at once, and few of them have mail. */
+static void an_intake_without_messages_takes_little_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct intake *in[WAITING_INTAKES];
+    enum intake_result result;
+    char name[16];
+    fixture_finish(f, fixture_intake(f, "user0")); /* what all of them share is there */
+    size_t before = mallinfo2().uordblks;
+    for (unsigned i = 0; i < WAITING_INTAKES; i++) {
+        snprintf(name, sizeof(name), "user%u", i);
+        in[i] = fixture_intake(f, name);
+    }
+    for (unsigned i = 0; i < WAITING_INTAKES / 2; i++) {
+        fixture_take(in[i], "one", "Subject: x\r\n\r\n", 14, &result);
+        assert_int_equal(intake_flush(in[i]), 0);
+    }
+    assert_int_equal(store_commit(f->archive), 0);
+    size_t each = (mallinfo2().uordblks - before) / WAITING_INTAKES;
+    if (each > INTAKE_MEMORY_MAX)
+        fail_msg("%zu bytes of memory for each", each);
+    print_message("# %zu bytes of memory for each\n", each);
+    for (unsigned i = 0; i < WAITING_INTAKES; i++)
+        fixture_finish(f, in[i]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_message_costs_its_block_and_its_parts),
         TEST(a_small_message_takes_little_of_the_index),
+        TEST(an_intake_without_messages_takes_little_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
