@@ -6,16 +6,21 @@
  * some, a space and what it is about, to the end of the line.
  *
  *   status    objects `service` and `repack`, then a `server` for each server, then an
- * `account` for each account, both by name. Not all of one moment: the service goes on
- * meanwhile. poll NAME the turn of this account comes now, suspended or not. Objects
- * `service` and `account`, as of then. pause WHAT, resume WHAT no session begins in
- * between, whatever restarts meanwhile; one under way ends as ever. WHAT is `account NAME`,
- * `server NAME` or `all`, each on its own, but `resume all` lifts every pause. Object
- * `pause`, with saved=: 0 if it will be forgotten with the process; then `service`, and
- * `server` or `account`, as of then. repack, repack remove-now begin to repack the archive,
- * which goes on when the client has gone. Object `repack-begun` with the run's number,
- * run=. repack look, repack stop object `repack` as of now; the run under way ends soon.
- *
+ *             `account` for each account, both by name. Not all of one moment: the service
+ *             goes on meanwhile.
+ *   poll NAME the turn of this account comes now, suspended or not. Objects `service` and
+ *             `account`, as of then.
+ *   pause WHAT, resume WHAT
+ *             no session begins in between, whatever restarts meanwhile; one under way ends
+ *             as ever. WHAT is `account NAME`, `server NAME` or `all`, each on its own, but
+ *             `resume all` lifts every pause. Object `pause`, with saved=: 0 if it will be
+ *             forgotten with the process; then `service`, and `server` or `account`, as of
+ *             then.
+ *   repack, repack remove-now
+ *             begin to repack the archive, which goes on when the client has gone. Object
+ *             `repack-begun` with the run's number, run=.
+ *   repack look, repack stop
+ *             object `repack` as of now; the run under way ends soon.
  *   access COMMAND, ACCOUNT, COUNT, FIRST, LAST, USER, DETAIL, REASON
  *             with a tab for each comma and blank: someone is about to be given messages,
  *             COMMAND `show` or `restore`, so many, of these numbers. The account's ledger
