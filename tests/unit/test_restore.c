@@ -126,6 +126,9 @@ static int restore_all(struct world *w, const struct target_kind *kind, const ch
 
 /* A file below the root, or NULL. */
 static char *content(const struct world *w, size_t *out_size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static char *content(const struct world *w, size_t *out_size, const char *format, ...)
 {
     char path[PATH_MAX];
     size_t used = (size_t)snprintf(path, sizeof(path), "%s/", w->f.root);
