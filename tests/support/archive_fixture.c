@@ -4,6 +4,7 @@
 #include "archive/error.h"
 #include "archive/reader.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -280,4 +281,30 @@ char *fixture_dump(struct fixture *f)
     buffer_put_u8(&d.text, 0);
     void *text = d.text.data;
     return text;
+}
+
+void fixture_flip_in_body(struct fixture *f, uint64_t segment, uint8_t type)
+{
+    struct segment_file file;
+    struct record_view v = {0};
+    char path[PATH_MAX];
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    assert_int_equal(
+        segment_open(&system_files, f->path, segment, archive_uuid(f->archive), &file), 0);
+    for (;; offset += record_size(&v.header)) {
+        assert_int_equal(segment_read(&file, offset, file.size, f->codec, &v), 0);
+        if (v.header.type == type)
+            break;
+    }
+    long at = (long)(offset + record_size(&v.header) - 1);
+    assert_int_equal(segment_path(f->path, segment, path), 0);
+    FILE *stream = fopen(path, "r+b");
+    assert_non_null(stream);
+    fseek(stream, at, SEEK_SET);
+    int byte = fgetc(stream);
+    fseek(stream, at, SEEK_SET);
+    fputc(byte ^ 1, stream);
+    fclose(stream);
+    record_view_free(&v);
+    segment_file_close(&file);
 }

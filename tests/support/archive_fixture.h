@@ -59,4 +59,7 @@ struct verify_summary fixture_verify(struct fixture *f, bool quick);
  * archives that print the same say the same. */
 char *fixture_dump(struct fixture *f);
 
+/* Flip a bit at the end of the body of the segment's first record of this type. */
+void fixture_flip_in_body(struct fixture *f, uint64_t segment, uint8_t type);
+
 #endif

@@ -257,40 +257,13 @@ static void a_reader_beside_it_goes_on(void **state)
     archive_close(beside);
 }
 
-/* Flip a bit in the body of the segment's first record of a type. */
-static void flip_in_body(struct fixture *f, uint64_t id, uint8_t type)
-{
-    struct segment_file file;
-    struct record_view v = {0};
-    char path[PATH_MAX];
-    uint64_t offset = SEGMENT_HEADER_SIZE;
-    assert_int_equal(
-        segment_open(&system_files, f->path, id, archive_uuid(f->archive), &file), 0);
-    for (;; offset += record_size(&v.header)) {
-        assert_int_equal(segment_read(&file, offset, file.size, f->codec, &v), 0);
-        if (v.header.type == type)
-            break;
-    }
-    long at = (long)(offset + record_size(&v.header) - 1);
-    assert_int_equal(segment_path(f->path, id, path), 0);
-    FILE *stream = fopen(path, "r+b");
-    assert_non_null(stream);
-    fseek(stream, at, SEEK_SET);
-    int byte = fgetc(stream);
-    fseek(stream, at, SEEK_SET);
-    fputc(byte ^ 1, stream);
-    fclose(stream);
-    record_view_free(&v);
-    segment_file_close(&file);
-}
-
 /* Damage is not repacked away: the segment stays as it is. */
 static void a_damaged_segment_is_left(void **state)
 {
     struct fixture *f = *state;
     char path[PATH_MAX];
     assert_int_equal(segment_path(f->path, 1, path), 0);
-    flip_in_body(f, 1, RECORD_BLOCK);
+    fixture_flip_in_body(f, 1, RECORD_BLOCK);
     struct repack_summary s = repack(f, true);
     assert_int_equal(s.segments_skipped, 1);
     assert_int_equal(access(path, F_OK), 0);

@@ -244,32 +244,6 @@ static void a_part_that_a_session_has_looked_up_stays(void **state)
     free(text);
 }
 
-static void damage_segment(struct fixture *f, uint64_t id)
-{
-    struct segment_file file;
-    struct record_view v = {0};
-    char path[PATH_MAX];
-    uint64_t offset = SEGMENT_HEADER_SIZE;
-    assert_int_equal(
-        segment_open(&system_files, f->path, id, archive_uuid(f->archive), &file), 0);
-    for (;; offset += record_size(&v.header)) {
-        assert_int_equal(segment_read(&file, offset, file.size, f->codec, &v), 0);
-        if (v.header.type == RECORD_BLOCK)
-            break;
-    }
-    assert_int_equal(segment_path(f->path, id, path), 0);
-    FILE *stream = fopen(path, "r+b");
-    assert_non_null(stream);
-    long at = (long)(offset + record_size(&v.header) - 1);
-    fseek(stream, at, SEEK_SET);
-    int byte = fgetc(stream);
-    fseek(stream, at, SEEK_SET);
-    fputc(byte ^ 1, stream);
-    fclose(stream);
-    record_view_free(&v);
-    segment_file_close(&file);
-}
-
 /* The END is in a segment that is left as it is for damage: the chunks are named still. */
 static void chunks_stay_whose_end_is_elsewhere(void **state)
 {
@@ -287,7 +261,7 @@ static void chunks_stay_whose_end_is_elsewhere(void **state)
     fixture_finish(f, in);
     fixture_session(f, "b@x", 50, 1, 3000);
     assert_int_equal(store_seal(f->archive), 0);
-    damage_segment(f, POLLS / 2 + 2);
+    fixture_flip_in_body(f, POLLS / 2 + 2, RECORD_BLOCK);
     repack_alone(f);
     char *back = fixture_restore(f, "large@x", 1, &got, &err);
     assert_int_equal(err, 0);
