@@ -21,7 +21,9 @@ const struct config_key config_keys[KEY_COUNT] = {
                      "every account."},
     [KEY_MAX_MEMORY] = {"max-memory", SECTION_ARCHIVE, TYPE_SIZE, "512M", 32 * MIB,
                         1024 * GIB, "a size from 32M to 1024G, such as 512M",
-                        "The memory that everything that grows may take together."},
+                        "The memory that everything that grows with mail may take "
+                        "together; an open session "
+                        "takes 32 KiB on top."},
     [KEY_REQUIRE_REASON] =
         {"require-reason", SECTION_ARCHIVE, TYPE_YES_NO, "no", 0, 0, "yes, no",
          "Whether 'mailcask show' and 'mailcask restore' demand --reason."},

@@ -203,6 +203,17 @@ static int no_room(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
     return -ENOSPC;
 }
 
+/* Those that are too many wait for others to end. */
+static void tell_sessions_max(const struct rounds *r)
+{
+    uint32_t max = sessions_max();
+    if (max < SESSIONS_AT_ONCE_MAX && max < r->config->account_count)
+        log_line(r->log,
+                 "mailcaskd: at most %lu sessions at once, because no more than %llu files "
+                 "may be open (LimitNOFILE, ulimit -Hn)",
+                 (unsigned long)max, (unsigned long long)process_descriptors());
+}
+
 int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 {
     if (r->space.low && !rounds_room(r))
@@ -223,6 +234,8 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
                        error_text(err));
         (void)rounds_close(r);
     }
+    if (err == 0)
+        tell_sessions_max(r);
     return err;
 }
 

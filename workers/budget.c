@@ -61,6 +61,8 @@ static uint64_t ceiling(const struct budget *b, enum budget_class queue)
     switch (queue) {
     case BUDGET_SESSION:
         return b->limit / 2;
+    case BUDGET_LISTING:
+        return b->limit / 8 * 5;
     case BUDGET_WORK:
         return b->limit / 4 * 3;
     case BUDGET_AGAIN:
@@ -154,7 +156,7 @@ static bool none_before(const struct budget *b, enum budget_class queue)
 bool budget_take(struct budget *b, struct budget_claim *claim, enum budget_class queue,
                  uint64_t whole)
 {
-    assert(!claim->waiting);
+    assert(!claim->waiting && queue != BUDGET_LISTING);
     pthread_mutex_lock(&b->mutex);
     uint64_t more = whole > claim->held ? whole - claim->held : 0;
     bool now = (queue == BUDGET_AGAIN || none_before(b, queue)) && fits(b, queue, more);
@@ -172,12 +174,13 @@ bool budget_take(struct budget *b, struct budget_claim *claim, enum budget_class
     return now;
 }
 
-bool budget_resize(struct budget *b, struct budget_claim *claim, uint64_t whole)
+bool budget_resize(struct budget *b, struct budget_claim *claim, enum budget_class queue,
+                   uint64_t whole)
 {
     assert(!claim->waiting);
     pthread_mutex_lock(&b->mutex);
     bool down = whole <= claim->held;
-    bool done = down || fits(b, BUDGET_AGAIN, whole - claim->held);
+    bool done = down || fits(b, queue, whole - claim->held);
     if (down)
         unuse(b, claim->held - whole);
     else if (done)

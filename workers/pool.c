@@ -29,7 +29,7 @@
 struct pool {
     struct worker_shared shared;
     struct repacker *repacker;
-    unsigned sessions_max;
+    unsigned worker_sessions_max; /* of each worker */
     unsigned count;
     struct worker **workers;
     pthread_mutex_t mutex;
@@ -89,9 +89,13 @@ static int start_workers(struct pool *pool, const struct pool_config *config)
     unsigned wanted = config->workers != 0 ? config->workers : cores();
     if (wanted > POOL_WORKERS_MAX)
         wanted = POOL_WORKERS_MAX;
+    /* Work goes where there is least: when one is full, all are. */
+    unsigned sessions =
+        config->sessions_max != 0 ? config->sessions_max : POOL_SESSIONS_DEFAULT;
+    pool->worker_sessions_max = (sessions + wanted - 1) / wanted;
     const struct loop_config loop = {
         .backend = config->backend,
-        .max_sockets = pool->sessions_max,
+        .max_sockets = pool->worker_sessions_max,
         .receive_buffers = receive_buffers(config->max_memory, wanted),
     };
     pool->shared.tls_sessions_bytes = tls_sessions_share(config->max_memory, wanted);
@@ -115,8 +119,6 @@ int pool_create(const struct pool_config *config, struct pool **out_pool)
     if (pool == NULL)
         return -ENOMEM;
     pthread_mutex_init(&pool->mutex, NULL);
-    pool->sessions_max =
-        config->sessions_max != 0 ? config->sessions_max : POOL_SESSIONS_DEFAULT;
     int err = start_shared(pool, config);
     if (err == 0)
         err = start_workers(pool, config);
@@ -149,9 +151,10 @@ static struct worker *choose(const struct pool *pool, const struct pool_job *job
             least = pool->workers[i];
     unsigned limit = sessions_of(least) + PREFERENCE_SLACK;
     bool quiet = job->kind == POOL_FETCH && job->marks.run.begun;
-    if (!quiet || sessions_of(best) > limit || sessions_of(best) >= pool->sessions_max)
+    if (!quiet || sessions_of(best) > limit ||
+        sessions_of(best) >= pool->worker_sessions_max)
         best = least;
-    return sessions_of(best) < pool->sessions_max ? best : NULL;
+    return sessions_of(best) < pool->worker_sessions_max ? best : NULL;
 }
 
 int pool_submit(struct pool *pool, const struct pool_job *job)

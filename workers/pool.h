@@ -17,7 +17,11 @@
 #include <stdint.h>
 
 #define POOL_WORKERS_MAX 256u
-#define POOL_SESSIONS_DEFAULT 4096u /* of one worker */
+#define POOL_SESSIONS_DEFAULT 10240u
+/* What an open session takes at most while it has nothing to list and to fetch: its
+ * connection, TLS with the server's certificates, POP3, the mailbox's view of the archive.
+ * On top of max_memory. */
+#define POOL_SESSION_MEMORY ((uint64_t)32 * 1024)
 #define POOL_TEXT_SIZE 1024
 #define POOL_ADDRESS_SIZE 64
 #define POOL_ASIDE_SIZE 512
@@ -153,7 +157,7 @@ struct pool_config {
     /* Opened with ARCHIVE_WRITE; must outlive the pool. Nobody else may append to it. */
     struct archive *archive;
     unsigned workers;      /* 0: one a core */
-    unsigned sessions_max; /* of one worker at once; 0: POOL_SESSIONS_DEFAULT */
+    unsigned sessions_max; /* at once; 0: POOL_SESSIONS_DEFAULT */
     enum loop_backend backend;
     uint64_t max_memory; /* bytes; see workers/budget.h */
     bool store_once_off; /* see struct intake_config */

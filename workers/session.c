@@ -258,7 +258,8 @@ static void open_arrival(void *arg)
         session_end(s);
     } else {
         s->base_due = true; /* before it is asked for: the answer may be quicker */
-        if (budget_take(w->shared->budget, &s->base, BUDGET_SESSION, SESSION_MEMORY)) {
+        if (budget_take(w->shared->budget, &s->base, BUDGET_SESSION,
+                        SESSION_LISTING_MEMORY)) {
             s->base_due = false;
             find_origin(s);
         }
@@ -311,6 +312,7 @@ void session_end(struct session *s)
         pop3_abandon(s->pop3, "ended");
     session_adopt_outcome(s);
     cancel_waits(s);
+    session_gate_leave(s);
     session_intake_finish(s);
     if (secured && s->tls != NULL && s->socket != NULL)
         session_say_goodbye(s);

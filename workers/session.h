@@ -9,6 +9,7 @@
 
 /* Limits. */
 #define SESSION_CONNECT_MS ((uint64_t)30 * 1000) /* for each address */
+#define SESSION_TURN_MS ((uint64_t)20 * 1000)    /* for others' handshakes, then at once */
 #define SESSION_HANDSHAKE_MS ((uint64_t)60 * 1000)
 #define SESSION_LEAVE_MS ((uint64_t)1000) /* to get rid of close_notify or an alert */
 #define SESSION_KEEPALIVE_MS ((uint64_t)30 * 1000)
@@ -18,11 +19,10 @@
  * session. */
 #define SESSION_PROOF_MS ((uint64_t)5 * 60 * 1000)
 
-/* What the budget counts for a connection: TLS, and a listing of up to
- * SESSION_LISTING_MEMORY (only what is beyond is counted apart); and the working memory of
- * a session that fetches: an open block, the same compressed, the metas. */
-#define SESSION_LISTING_MEMORY ((uint64_t)16 * 1024)
-#define SESSION_MEMORY ((uint64_t)32 * 1024 + SESSION_LISTING_MEMORY)
+/* What the budget counts for a connection: a listing of up to so much (what is beyond is
+ * counted apart), little enough for 10,000 of them in the half of 64 MiB; and the working
+ * memory of a session that fetches: an open block, the same compressed, the metas. */
+#define SESSION_LISTING_MEMORY ((uint64_t)3 * 1024)
 #define SESSION_META_MEMORY ((uint64_t)256 * 1024)
 #define SESSION_WORK_MEMORY (2 * ((uint64_t)CHUNK_RAW_MAX + SESSION_META_MEMORY))
 

@@ -259,7 +259,7 @@ void session_connected(struct session *s, int err)
     }
     name_addresses(s);
     if (s->implicit_tls) {
-        session_tls_start(s);
+        session_gate_enter(s);
         return;
     }
     session_forget_addresses(s);

@@ -1,14 +1,15 @@
 /* What the files of the session share. session.c: its life, from arrival to result;
- * session_connect.c: addresses and the connection; session_io.c: bytes, TLS and time;
- * session_mail.c: POP3's callbacks, intake, memory, acknowledgements; session_glance.c:
- * leaving without a listing; session_delete.c: what a delete session does between its
- * listing and QUIT; session_record.c: how it went, in words and as a record.
+ * session_connect.c: addresses and the connection; session_gate.c: whose handshake it is;
+ * session_io.c: bytes, TLS and time; session_mail.c: POP3's callbacks, intake, memory,
+ * acknowledgements; session_glance.c: leaving without a listing; session_delete.c: what a
+ * delete session does between its listing and QUIT; session_record.c: how it went, in words
+ * and as a record.
  *
  * 1. Each thing that happens enters by one function, which ends with session_turn(): the
  * only place that moves bytes, and the only one that may free the session.
  * 2. It is freed only when the socket is closed and nothing posted, submitted or asked for
- * is still to come back: origin_due, unacknowledged, base_due, work_due, proofs_due,
- * resolution.
+ * is still to come back: origin_due, unacknowledged, base_due, work_due, turn_due,
+ * proofs_due, resolution.
  * 3. outcome is settled at most once; before that, POP3's own counts.
  * 4. pop3_durable() and pop3_delete() are called only with flushed && unacknowledged == 0
  * && storage_err == 0 (Q35): so the intent to delete is durable, too (I6). */
@@ -23,7 +24,8 @@ enum session_step {
     SESSION_WAITS_FOR_ORIGIN,
     SESSION_RESOLVES,
     SESSION_CONNECTS,
-    SESSION_PLAIN, /* POP3 before STLS */
+    SESSION_WAITS_FOR_TURN, /* connected, or after STLS: many handshakes are under way */
+    SESSION_PLAIN,          /* POP3 before STLS */
     SESSION_HANDSHAKE,
     SESSION_TALK,  /* POP3 within TLS */
     SESSION_LEAVE, /* the end is settled; the last bytes of TLS go out */
@@ -128,6 +130,11 @@ struct session {
     uint8_t plain_out[64];
     struct worker_context *context;
     struct tls *tls;
+    bool in_gate;  /* one of the worker's handshakes */
+    bool turn_due; /* in the queue of those that wait, or turn is posted */
+    bool in_queue;
+    struct parcel turn;
+    TAILQ_ENTRY(session) queue_link;
     bool lent;   /* the engine may still look at the loop's buffer */
     bool hungry; /* it has seen all that was received */
     bool ended;  /* nothing more will be received */
@@ -172,6 +179,16 @@ void session_connected(struct session *s, int err);
 void session_connect_again(struct session *s);
 /* There will be no other connection. */
 void session_forget_addresses(struct session *s);
+
+/* session_gate.c: a handshake takes OpenSSL 16 KiB and more, and this thread a millisecond:
+ * only so many at once, the others wait with their connection open, but not for ever. */
+
+/* Calls session_tls_start(), now or when it is the session's turn. */
+void session_gate_enter(struct session *s);
+/* Its handshake is over, or will not be. Harmless elsewhere. */
+void session_gate_leave(struct session *s);
+/* It has waited for SESSION_TURN_MS. */
+void session_gate_waited(struct session *s);
 
 /* session_io.c */
 extern const struct loop_handlers session_handlers;

@@ -68,6 +68,7 @@ void session_tls_start(struct session *s)
 
 void session_tls_drop(struct session *s)
 {
+    session_gate_leave(s);
     tls_destroy(s->tls);
     s->tls = NULL;
     s->sending_tls = 0;
@@ -79,6 +80,7 @@ void session_tls_drop(struct session *s)
 static void established(struct session *s)
 {
     s->step = SESSION_TALK;
+    session_gate_leave(s);
     session_forget_addresses(s);
     tls_describe(s->tls, s->tls_text, sizeof(s->tls_text));
     if (s->implicit_tls)
@@ -254,6 +256,7 @@ static uint64_t deadline(const struct session *s)
     uint64_t at = UINT64_MAX;
     switch (s->step) {
     case SESSION_CONNECTS:
+    case SESSION_WAITS_FOR_TURN:
     case SESSION_HANDSHAKE:
     case SESSION_LEAVE:
         return s->step_deadline_ms;
@@ -287,7 +290,7 @@ static void set_timer(struct session *s)
 
 static bool something_due(const struct session *s)
 {
-    return s->origin_due || s->base_due || s->work_due || s->proofs_due ||
+    return s->origin_due || s->base_due || s->work_due || s->turn_due || s->proofs_due ||
            s->resolution != NULL || s->unacknowledged > 0;
 }
 
@@ -370,7 +373,8 @@ static void on_sent(void *arg, int err)
     } else if (err != 0 && session_talks(s)) {
         stream_over(s, false);
     }
-    if (err != 0 && s->step != SESSION_CONNECTS)
+    bool socket_goes_on = s->step == SESSION_CONNECTS || s->step == SESSION_WAITS_FOR_TURN;
+    if (err != 0 && !socket_goes_on)
         session_close(s);
     session_turn(s);
 }
@@ -405,6 +409,8 @@ void session_timer_fired(void *arg)
         s->connect_err = -ETIMEDOUT;
         s->step_deadline_ms = UINT64_MAX;
         loop_close(s->socket);
+    } else if (s->step == SESSION_WAITS_FOR_TURN) {
+        session_gate_waited(s);
     } else if (s->step == SESSION_HANDSHAKE && !try_without_session(s)) {
         session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
                        "%s:%u did not finish the TLS handshake within %u s; is it a TLS "

@@ -147,8 +147,6 @@ static void open_work_granted(void *arg)
         session_drop_memory(s);
     } else {
         s->waiting_since_ms = 0;
-        if (pop3_paused(s->pop3))
-            pop3_resume(s->pop3, session_now(s));
         session_follow(s);
     }
     session_turn(s);
@@ -175,28 +173,58 @@ static bool take_work_memory(struct session *s, enum budget_class queue)
 void session_drop_memory(struct session *s)
 {
     struct budget *budget = s->worker->shared->budget;
-    if (s->work_due && budget_cancel(budget, &s->work))
+    if (s->work_due && budget_cancel(budget, &s->work)) {
         s->work_due = false;
+        s->waiting_since_ms = 0;
+    }
     if (!s->work_due) /* else it was granted just now, and is dropped on arrival */
         budget_drop(budget, &s->work);
 }
 
-/* The listing, and the bits that the intake keeps for it, as far as they have grown. */
-static void count_listing(struct session *s)
+static bool has_work_memory(const struct session *s)
 {
-    const struct listing *l = pop3_listing(s->pop3);
-    if (l == NULL || s->listing_counted)
-        return;
+    return !s->work_due && s->work.working;
+}
+
+/* False: it waits, and there is nothing to be done meanwhile. */
+static bool need_work_memory(struct session *s)
+{
+    return has_work_memory(s) || (!s->work_due && take_work_memory(s, BUDGET_WORK));
+}
+
+/* What the listing holds beyond SESSION_LISTING_MEMORY, with the bits that the intake keeps
+ * for it. */
+static uint64_t listing_excess(const struct session *s, const struct listing *l)
+{
     bool open = pop3_state(s->pop3) <= POP3_LISTING;
-    s->listing_counted = !open; /* it does not grow any more */
     uint64_t size = open ? listing_summary(l)->list_count * LISTED_MEMORY : 0;
     size += listing_wanted_count(l) * sizeof(struct listing_entry) + s->uidl_bytes;
     size += intake_memory(s->intake);
     size = size > SESSION_LISTING_MEMORY ? size - SESSION_LISTING_MEMORY : 0;
-    size = (size + LISTING_STEP - 1) / LISTING_STEP * LISTING_STEP;
-    if (size != s->listing.held &&
-        !budget_resize(s->worker->shared->budget, &s->listing, size))
-        s->no_memory = true;
+    return (size + LISTING_STEP - 1) / LISTING_STEP * LISTING_STEP;
+}
+
+static bool resize_listing(struct session *s, uint64_t size)
+{
+    enum budget_class queue = has_work_memory(s) ? BUDGET_AGAIN : BUDGET_LISTING;
+    return size == s->listing.held ||
+           budget_resize(s->worker->shared->budget, &s->listing, queue, size);
+}
+
+/* The listing as far as it has grown. If it does not fit, only those go on that could fetch
+ * as well; the others wait for that, and read no more. */
+static void count_listing(struct session *s)
+{
+    const struct listing *l = pop3_listing(s->pop3);
+    if (l == NULL || s->listing_counted || s->flushed)
+        return;
+    uint64_t size = listing_excess(s, l);
+    if (!resize_listing(s, size)) {
+        if (!need_work_memory(s))
+            return;
+        s->no_memory = !resize_listing(s, size);
+    }
+    s->listing_counted = pop3_state(s->pop3) > POP3_LISTING; /* it does not grow any more */
 }
 
 /* POP3's callbacks */
@@ -491,11 +519,11 @@ static bool follow_once(struct session *s)
         listing_too_large(s);
     } else if (s->tls_asked) {
         s->tls_asked = false;
-        session_tls_start(s);
+        session_gate_enter(s);
     } else if (s->work_asked) {
-        s->work_asked = false;
-        if (!take_work_memory(s, BUDGET_WORK))
+        if (!need_work_memory(s))
             return false;
+        s->work_asked = false;
         pop3_resume(s->pop3, session_now(s));
     } else if (s->all_fetched && !s->flushed) {
         flush(s);

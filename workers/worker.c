@@ -281,6 +281,7 @@ int worker_create(struct worker_shared *shared, const struct loop_config *loop,
     w->loop_config = *loop;
     w->stop = (struct parcel){.open = open_stop, .arg = w};
     TAILQ_INIT(&w->list);
+    TAILQ_INIT(&w->queue);
     TAILQ_INIT(&w->contexts);
     STAILQ_INIT(&w->mailbox);
     pthread_mutex_init(&w->mutex, NULL);

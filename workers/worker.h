@@ -24,6 +24,10 @@
 /* TLS contexts kept; one that no session uses makes room for another. */
 #define WORKER_CONTEXTS_MAX 64u
 
+/* TLS handshakes under way at once. Enough for 800 a second at 150 ms for each round trip,
+ * which is what a core can do. */
+#define WORKER_HANDSHAKES_MAX 256u
+
 struct session;
 
 /* Something for a worker to do. Embedded in what it is about; at most once under way. */
@@ -71,6 +75,9 @@ struct worker {
     TAILQ_HEAD(, session) list;
     bool stopping;
     int loop_error;
+
+    unsigned handshakes;
+    TAILQ_HEAD(, session) queue; /* those that wait for a handshake */
 
     struct tls_sessions *tls_sessions; /* of all contexts */
     TAILQ_HEAD(, worker_context) contexts;

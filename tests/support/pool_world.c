@@ -92,7 +92,7 @@ void world_begin(struct world *w, struct mail_server_options *options)
     const struct pool_config config = {
         .archive = w->fixture.archive,
         .workers = 2,
-        .sessions_max = 256,
+        .sessions_max = 512,
         .backend = w->backend,
         .max_memory = w->max_memory != 0 ? w->max_memory : MAX_MEMORY,
         .done = take_result,

@@ -48,8 +48,8 @@ static void counts_what_is_held_and_its_peak(void **state)
     own(&o);
     assert_true(budget_take(b, &o.claim, BUDGET_WORK, 3 * MIB));
     assert_int_equal(budget_used(b), 3 * MIB);
-    assert_true(budget_resize(b, &o.claim, 5 * MIB));
-    assert_true(budget_resize(b, &o.claim, MIB));
+    assert_true(budget_resize(b, &o.claim, BUDGET_AGAIN, 5 * MIB));
+    assert_true(budget_resize(b, &o.claim, BUDGET_AGAIN, MIB));
     assert_int_equal(budget_used(b), MIB);
     budget_drop(b, &o.claim);
     assert_int_equal(budget_used(b), 0);
@@ -80,7 +80,7 @@ static void each_class_has_its_ceiling(void **state)
     assert_false(budget_take(b, &more_work.claim, BUDGET_WORK, 1));
     assert_true(budget_take(b, &work.claim, BUDGET_AGAIN, LIMIT / 2));
     assert_int_equal(budget_used(b), LIMIT);
-    assert_false(budget_resize(b, &session.claim, LIMIT / 2 + 1));
+    assert_false(budget_resize(b, &session.claim, BUDGET_AGAIN, LIMIT / 2 + 1));
     budget_drop(b, &work.claim);
     assert_int_equal(more_work.granted, 1);
     assert_int_equal(more_sessions.granted, 0);
@@ -88,6 +88,24 @@ static void each_class_has_its_ceiling(void **state)
     assert_int_equal(more_sessions.granted, 1);
     budget_drop(b, &more_work.claim);
     budget_drop(b, &more_sessions.claim);
+}
+
+static void listings_leave_room_for_work(void **state)
+{
+    struct budget *b = *state;
+    struct owner session, listing, work;
+    own(&session);
+    own(&listing);
+    own(&work);
+    assert_true(budget_take(b, &session.claim, BUDGET_SESSION, LIMIT / 2));
+    assert_false(budget_resize(b, &listing.claim, BUDGET_LISTING, LIMIT / 8 + 1));
+    assert_true(budget_resize(b, &listing.claim, BUDGET_LISTING, LIMIT / 8));
+    assert_true(budget_take(b, &work.claim, BUDGET_WORK, LIMIT / 8));
+    assert_true(budget_resize(b, &listing.claim, BUDGET_AGAIN, LIMIT / 8 * 3));
+    assert_int_equal(budget_used(b), LIMIT);
+    budget_drop(b, &work.claim);
+    budget_drop(b, &listing.claim);
+    budget_drop(b, &session.claim);
 }
 
 static void grants_in_the_order_of_asking(void **state)
@@ -154,7 +172,7 @@ static void somebody_can_always_go_on(void **state)
     own(&listing);
     own(&first);
     own(&second);
-    assert_true(budget_resize(b, &listing.claim, LIMIT));
+    assert_true(budget_resize(b, &listing.claim, BUDGET_AGAIN, LIMIT));
     assert_true(budget_take(b, &first.claim, BUDGET_WORK, 2 * MIB));
     assert_false(budget_take(b, &second.claim, BUDGET_WORK, 2 * MIB));
     budget_pass(b, &first.claim, MIB);
@@ -217,6 +235,7 @@ int main(void)
         TEST(counts_what_is_held_and_its_peak),
         cmocka_unit_test(takes_a_least_limit),
         TEST(each_class_has_its_ceiling),
+        TEST(listings_leave_room_for_work),
         TEST(grants_in_the_order_of_asking),
         TEST(what_the_writer_gives_back_goes_to_who_needs_it_to_go_on),
         TEST(more_than_is_held_can_go_to_the_writer),

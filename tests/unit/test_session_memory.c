@@ -82,6 +82,38 @@ static void a_hundred_sessions_share_a_small_budget(void **state)
         free((void *)(uintptr_t)messages[i].data);
 }
 
+/* Of each session a good deal more than its share, all at once: those that do not fit wait
+ * until others have fetched theirs. */
+static void listings_that_do_not_fit_wait(void **state)
+{
+    enum { SESSIONS = 100, MESSAGES = 150, UIDL = 400 };
+    struct world *w = *state;
+    static char uidls[MESSAGES][UIDL + 1];
+    struct mail_message messages[MESSAGES];
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        memset(uidls[i], 'u', UIDL);
+        snprintf(uidls[i] + UIDL - 8, 9, "%08u", i);
+        messages[i] = (struct mail_message){uidls[i], "Subject: x\r\n\r\ny\r\n", 17};
+    }
+    struct mail_server_options options = {.messages = messages, .count = MESSAGES};
+    struct pool_progress progress;
+    w->max_memory = BUDGET_LIMIT_MIN;
+    world_begin(w, &options);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        char account[16];
+        snprintf(account, sizeof(account), "user%u", i);
+        struct pool_job job = world_job(w, account, &options);
+        world_submit(w, &job);
+    }
+    for (unsigned i = 0; i < SESSIONS; i++)
+        assert_fine(world_wait(w, i));
+    pool_progress(w->pool, &progress);
+    assert_in_range(progress.memory_peak, SESSION_WORK_MEMORY,
+                    BUDGET_LIMIT_MIN + SESSION_WORK_MEMORY);
+    assert_int_equal(progress.memory, 0);
+    assert_int_equal(world_messages(w, "user99"), MESSAGES);
+}
+
 /* Each piece takes memory with it to the writer, and more is needed for the next. */
 static void large_messages_share_a_small_budget(void **state)
 {
@@ -153,6 +185,7 @@ static int setup_epoll(void **state)
 #define TESTS(setup)                                          \
     TEST(streams_large_messages_in_bounded_memory, setup),    \
         TEST(a_hundred_sessions_share_a_small_budget, setup), \
+        TEST(listings_that_do_not_fit_wait, setup),           \
         TEST(large_messages_share_a_small_budget, setup),     \
         TEST(a_slow_disk_holds_the_server_back, setup)
 
