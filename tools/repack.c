@@ -10,19 +10,9 @@
 
 #include <inttypes.h>
 
-struct repacking {
-    struct progress progress;
-    bool started;
-};
-
 static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
 {
-    struct repacking *r = arg;
-    if (!r->started)
-        progress_start(&r->progress, "repacking", bytes_total);
-    r->started = true;
-    progress_update(&r->progress, bytes_done);
-    return interrupt_wanted();
+    return progress_step(arg, "repacking", bytes_done, bytes_total);
 }
 
 static void print_summary(struct output *out, const struct repack_summary *s)
@@ -63,7 +53,7 @@ static void report(void *arg, enum archive_note note, const char *text)
 static int repack_here(const struct options *o, struct output *out)
 {
     struct archive *a = NULL;
-    struct repacking r = {0};
+    struct progress progress = {0};
     struct repack_summary summary;
     int status = open_archive(
         o, &(struct archive_options){.mode = ARCHIVE_WRITE, .report = report}, &a);
@@ -74,10 +64,10 @@ static int repack_here(const struct options *o, struct output *out)
                             &(struct repack_options){
                                 .remove_now = option_given(o, OPTION_REMOVE_NOW),
                                 .progress = show_progress,
-                                .arg = &r,
+                                .arg = &progress,
                             },
                             &summary);
-    progress_hide(&r.progress);
+    progress_hide(&progress);
     if (rc == 0)
         print_summary(out, &summary);
     int closed = archive_close(a);

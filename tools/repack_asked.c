@@ -58,10 +58,9 @@ static bool look_at(const struct answer_object *o, uint64_t run, struct progress
     if (at < run || span_equal(state, span_text("beginning")))
         return false;
     if (span_equal(state, span_text("running"))) {
-        if (total > 0 && progress->verb == NULL)
-            progress_start(progress, "repacking", total);
-        if (total > 0)
-            progress_update(progress, answer_number(o, "done_bytes"));
+        if (total > 0) /* the signal is looked at between two looks */
+            (void)progress_step(progress, "repacking", answer_number(o, "done_bytes"),
+                                total);
         return false;
     }
     take_summary(o, &out->summary);
