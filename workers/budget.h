@@ -3,12 +3,14 @@
  * number bounds that (POOL_SESSION_MEMORY). Any thread.
  *
  * Memory is claimed before it is used. A claim that does not fit waits and is granted
- * later: BUDGET_SESSION  the least listing of a connection, up to half of the limit;
- * BUDGET_WORK     a session's working memory, before its first RETR, up to three quarters;
- * BUDGET_AGAIN    the working memory that went to the writer with a record, up to all. In
- * each class first come, first served, but AGAIN before WORK before SESSION. BUDGET_LISTING
- * is for budget_resize(), which does not wait: a listing that grows, up to five eighths;
- * that of a session with working memory as AGAIN.
+ * later:
+ * - BUDGET_SESSION: the least listing of a connection, up to half of the limit;
+ * - BUDGET_WORK: a session's working memory, before its first RETR, up to three quarters;
+ * - BUDGET_AGAIN: the working memory that went to the writer with a record, up to all.
+ *
+ * In each class first come, first served, but AGAIN before WORK before SESSION.
+ * BUDGET_LISTING is for budget_resize(), which does not wait: a listing that grows, up to
+ * five eighths; that of a session with working memory as AGAIN.
  *
  * 1. used <= limit, but for (3) and budget_pass() beyond a claim.
  * 2. A working claim is granted whole or not at all: its session can always finish a piece
