@@ -14,8 +14,6 @@ bool verify_found_damage(const struct verify_summary *s)
     return s->structure > 0 || s->messages_hurt > 0 || s->index_differences > 0;
 }
 
-/* Numbers are given out one by one: what is beyond comes from no writer of ours. */
-#define ACCOUNT_NUMBER_MAX (1u << 24)
 /* An account's highest number may be so far beyond the last message met. */
 #define MISSING_AT_END_MAX (1u << 20)
 
@@ -34,28 +32,6 @@ void verify_progress(struct verifier *v)
         v->err = ERR_STOPPED;
 }
 
-struct checked_account *verify_account(struct verifier *v, uint32_t number)
-{
-    if (number > ACCOUNT_NUMBER_MAX)
-        return NULL;
-    if (number >= v->accounts_count) {
-        size_t count = v->accounts_count == 0 ? 64 : v->accounts_count;
-        while (count <= number)
-            count *= 2;
-        struct checked_account *accounts = realloc(v->accounts, count * sizeof(*accounts));
-        if (accounts == NULL) {
-            v->err = -ENOMEM;
-            return NULL;
-        }
-        memset(accounts + v->accounts_count, 0,
-               (count - v->accounts_count) * sizeof(*accounts));
-        v->accounts = accounts;
-        v->accounts_count = count;
-    }
-    v->accounts[number].known = true;
-    return &v->accounts[number];
-}
-
 void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n)
 {
     buffer_put_bit(bits, n);
@@ -67,12 +43,12 @@ void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n)
 static void account_name(const struct verifier *v, uint32_t number,
                          char out[NAME_SIZE_MAX + 1])
 {
+    const struct checked_account *account = verify_find_account(v, number);
     archive_account_name(v->archive, number, out);
-    if (out[0] != '#' || number >= v->accounts_count || v->accounts[number].name.size == 0)
+    if (out[0] != '#' || account == NULL || account->name.size == 0)
         return;
-    const struct buffer *name = &v->accounts[number].name;
-    memcpy(out, name->data, name->size);
-    out[name->size] = '\0';
+    memcpy(out, account->name.data, account->name.size);
+    out[account->name.size] = '\0';
 }
 
 static void report(struct verifier *v, const struct finding *found)
@@ -153,7 +129,7 @@ static bool streams_healed(struct verifier *v)
         const struct checked_account *account = &v->accounts[i];
         for (size_t at = 0; at + 8 <= account->broken.size; at += 8) {
             uint64_t n = get_u64(account->broken.data + at);
-            if (!buffer_bit(&account->valid, n) && !is_lost(v, (uint32_t)i, n))
+            if (!buffer_bit(&account->valid, n) && !is_lost(v, account->number, n))
                 return false;
         }
     }
@@ -246,9 +222,10 @@ static void report_hurt(struct verifier *v, uint32_t number, uint64_t n,
 }
 
 /* Numbers count from 1 without a gap: one without a sound copy is hurt (P4). */
-static void settle_account(struct verifier *v, uint32_t number, struct buffer *damaged)
+static void settle_account(struct verifier *v, struct checked_account *account,
+                           struct buffer *damaged)
 {
-    struct checked_account *account = &v->accounts[number];
+    const uint32_t number = account->number;
     struct account_row row;
     if (v->txn != NULL && index_renew(v->txn) == 0) {
         if (row_get_account(v->txn, number, &row) == 0 && row.highest > account->highest &&
@@ -294,9 +271,10 @@ static int settle(struct verifier *v)
     for (size_t i = 0; i < v->accounts_count; i++)
         settle_sharing(v, &v->accounts[i]);
     settle_bad(v);
-    for (size_t i = 1; i < v->accounts_count; i++)
-        if (v->accounts[i].known)
-            settle_account(v, (uint32_t)i, &damaged);
+    verify_sort_accounts(v);
+    for (size_t i = 0; i < v->accounts_count; i++)
+        if (v->accounts[i].number != 0)
+            settle_account(v, &v->accounts[i], &damaged);
     int err = v->err != 0 || damaged.failed ? -ENOMEM : 0;
     if (err == 0 && !v->options->quick) {
         const void *list = damaged.data, *parts = v->damaged_parts.data;
@@ -379,20 +357,13 @@ static int verify_all(struct verifier *v, const uint64_t *ids, size_t count)
 static void free_verifier(struct verifier *v)
 {
     struct open_stream s;
-    for (size_t i = 0; i < v->accounts_count; i++) {
-        buffer_free(&v->accounts[i].name);
-        buffer_free(&v->accounts[i].valid);
-        buffer_free(&v->accounts[i].placed);
-        buffer_free(&v->accounts[i].broken);
-        buffer_free(&v->accounts[i].sharing);
-    }
     for (size_t i = 0; i < v->streams.size; i += sizeof(s)) {
         memcpy(&s, v->streams.data + i, sizeof(s));
         sha256_destroy(s.hash);
         buffer_free(&s.places);
     }
     verify_free_parts(v);
-    free(v->accounts);
+    verify_free_accounts(v);
     buffer_free(&v->bad);
     buffer_free(&v->streams);
     buffer_free(&v->lost);
@@ -413,7 +384,8 @@ int archive_verify(struct archive *a, const struct verify_options *options,
     struct verifier v = {.archive = a,
                          .options = options,
                          .summary = out,
-                         .parts = {.value_size = sizeof(struct seen_part)}};
+                         .parts = {.value_size = sizeof(struct seen_part)},
+                         .accounts_by_number = {.value_size = sizeof(uint32_t)}};
     uint64_t *ids = NULL;
     size_t count = 0;
     /* Nothing that is listed is removed meanwhile; where that cannot be had, nobody writes.

@@ -1,5 +1,6 @@
-/* What verify.c (the whole), verify_segment.c (one segment) and verify_index.c (the index
- * against the segments) share. */
+/* What verify.c (the whole), verify_accounts.c (the accounts met), verify_segment.c (one
+ * segment), verify_parts.c (its parts) and verify_index.c (the index against the segments)
+ * share. */
 #ifndef MAILCASK_ARCHIVE_VERIFY_INTERNAL_H
 #define MAILCASK_ARCHIVE_VERIFY_INTERNAL_H
 
@@ -15,7 +16,7 @@ struct sharing {
 };
 
 struct checked_account {
-    bool known;            /* it occurs in the archive */
+    uint32_t number;
     struct buffer name;    /* by its ACCOUNT record; empty: not met */
     struct buffer valid;   /* a bit for each N with a sound copy */
     struct buffer placed;  /* of these, where the index has it */
@@ -78,15 +79,17 @@ struct verifier {
     struct record_view
         pack;              /* that holds it, while the records of a PACK are gone through */
     struct index_txn *txn; /* reset between look-ups; NULL: no index */
-    struct checked_account *accounts; /* by number */
+    struct checked_account *accounts; /* in the order they were met, sorted to be settled */
     size_t accounts_count;
-    struct buffer bad;           /* struct bad_record each */
-    struct buffer streams;       /* struct open_stream each */
-    struct buffer lost;          /* struct lost_range each */
-    struct hash_set parts;       /* struct seen_part each */
-    struct buffer deferred;      /* struct deferred each */
-    struct buffer damaged_parts; /* struct damaged_part each */
-    uint64_t attachments_hurt;   /* messages whose parts are missing or hurt */
+    size_t accounts_capacity;
+    struct hash_set accounts_by_number; /* where in `accounts` it is: uint32_t */
+    struct buffer bad;                  /* struct bad_record each */
+    struct buffer streams;              /* struct open_stream each */
+    struct buffer lost;                 /* struct lost_range each */
+    struct hash_set parts;              /* struct seen_part each */
+    struct buffer deferred;             /* struct deferred each */
+    struct buffer damaged_parts;        /* struct damaged_part each */
+    uint64_t attachments_hurt;          /* messages whose parts are missing or hurt */
     struct segment_file deferred_file;
     bool deferred_open;
     struct place deferred_place; /* of the record in `view`; segment 0: none */
@@ -107,8 +110,14 @@ struct verifier {
     int err; /* out of memory, or ERR_STOPPED by the caller: sticky */
 };
 
-/* The account's entry, made if need be; NULL when memory ran out (err is set). */
+/* The account's entry, made if need be, good until the next one is made. NULL when memory
+ * ran out (err is set), or for a number that no writer of ours gives out. */
 struct checked_account *verify_account(struct verifier *v, uint32_t number);
+/* The same, if it was met; else NULL. */
+struct checked_account *verify_find_account(const struct verifier *v, uint32_t number);
+/* By number, so that findings come in that order. */
+void verify_sort_accounts(struct verifier *v);
+void verify_free_accounts(struct verifier *v);
 /* Tell the caller how far it is; err is set when he wants an end. */
 void verify_progress(struct verifier *v);
 void verify_set_bit(struct verifier *v, struct buffer *bits, uint64_t n);
