@@ -80,7 +80,7 @@ TEST_SERVER := $(if $(POP3D),$(BUILD)/tests/pop3d)
 MAN       := $(BUILD)/man/mailcask.1
 
 .PHONY: bench-programs all deps deps-test deps-bench deps-demo deps-lint deps-planted test demo bench bench-full check-asan \
-        check-tsan fuzz crash planted lint fmt install man deb deb-test clean help programs test-programs unit
+        check-tsan fuzz crash soak planted lint fmt install man deb deb-test clean help programs test-programs unit
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -220,6 +220,11 @@ crash: deps-test ## power cuts and failing calls: CRASH_IMAGES (12000) disks are
 	$(Q)$(MAKE) --no-print-directory $(CRASH_BINS)
 	$(Q)$(BUILD)/tests/crash_images --images $(CRASH_IMAGES) --seed $(CRASH_SEED) --jobs $(CRASH_JOBS)
 	$(Q)$(BUILD)/tests/crash_faults --all --images 4 --jobs $(CRASH_JOBS)
+
+SOAK_SECONDS ?= 3600
+soak: deps-test ## a day of the service in SOAK_SECONDS (3600): nothing lost, nothing grows
+	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER)
+	$(Q)BUILD=$(BUILD) SOAK_SECONDS=$(SOAK_SECONDS) tests/soak/run
 
 planted: deps-planted deps-lint ## plant each bug of tests/planted, and see it caught
 	$(Q)$(MAKE) --no-print-directory test-programs
