@@ -20,6 +20,7 @@ enum option {
     OPTION_PROBE,
     OPTION_SERVER,
     OPTION_TIMEOUT,
+    OPTION_LOG_LEVEL,
     OPTION_HELP,
     OPTION_HELP_CONFIG,
     OPTION_VERSION,
@@ -44,6 +45,9 @@ static const struct {
     [OPTION_SERVER] = {"server", "NAME", "with --probe: this server, without a login"},
     [OPTION_TIMEOUT] = {"timeout", "SECONDS",
                         "with --probe: how long a step may take; default: 60"},
+    [OPTION_LOG_LEVEL] = {"log-level", "LEVEL",
+                          "the least urgent events of the log: " LOG_LEVELS
+                          "; it comes before the configuration's"},
     [OPTION_HELP] = {"help", "", "this text"},
     [OPTION_HELP_CONFIG] = {"help-config", "", "every key of the configuration"},
     [OPTION_VERSION] = {"version", "", "the version"},
@@ -101,6 +105,13 @@ static void give_timeout(struct command_line *line, const char *value)
         line->timeout_s = (uint32_t)seconds;
 }
 
+static void give_log_level(struct command_line *line, const char *value)
+{
+    line->has_log_level = true;
+    if (log_level_from_name(value, &line->log_level) != 0)
+        fault(line, "--log-level: allowed: " LOG_LEVELS);
+}
+
 static void give(struct command_line *line, enum option option, const char *value)
 {
     switch (option) {
@@ -128,6 +139,9 @@ static void give(struct command_line *line, enum option option, const char *valu
         break;
     case OPTION_TIMEOUT:
         give_timeout(line, value);
+        break;
+    case OPTION_LOG_LEVEL:
+        give_log_level(line, value);
         break;
     case OPTION_HELP:
         line->help = true;

@@ -2,6 +2,8 @@
 #ifndef MAILCASK_DAEMON_COMMAND_LINE_H
 #define MAILCASK_DAEMON_COMMAND_LINE_H
 
+#include "daemon/log.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,8 +17,10 @@ struct command_line {
     bool once, check_config, probe, help, help_config, version;
     const char **accounts; /* each --account, in order */
     size_t account_count;
-    const char *server;                  /* NULL: not given */
-    uint32_t timeout_s;                  /* 0: not given */
+    const char *server; /* NULL: not given */
+    uint32_t timeout_s; /* 0: not given */
+    bool has_log_level;
+    enum log_level log_level;
     char error[COMMAND_LINE_ERROR_SIZE]; /* one sentence, "" if there is nothing wrong */
 };
 

@@ -82,6 +82,7 @@ static int build_archive(struct config_reader *r, struct config *config)
     memcpy(copy, r->path, size);
     config->path = copy;
     config->deletes = own_value(KEY_DELETES, &r->archive, NULL).on;
+    config->log_level = own_value(KEY_LOG_LEVEL, &r->archive, NULL).log_level;
     config->require_reason = own_value(KEY_REQUIRE_REASON, &r->archive, NULL).on;
     config->max_memory_bytes = own_value(KEY_MAX_MEMORY, &r->archive, NULL).number;
     config->metrics = r->archive.text[KEY_METRICS];

@@ -14,6 +14,7 @@
 #define MAILCASK_DAEMON_CONFIG_H
 
 #include "daemon/config_error.h"
+#include "daemon/log.h"
 #include "workers/capabilities.h"
 #include "workers/tls.h"
 
@@ -71,6 +72,7 @@ struct config {
     const char *path; /* of the file, as it was given */
     const char *archive_path;
     bool deletes;
+    enum log_level log_level;
     bool require_reason; /* of those who are given messages */
     uint64_t max_memory_bytes;
     const char *metrics;                 /* an address for loopback_parse(), or NULL */

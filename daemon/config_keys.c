@@ -1,6 +1,7 @@
 #include "daemon/config_keys.h"
 
 #include "daemon/config_value.h"
+#include "daemon/log.h"
 #include "daemon/loopback.h"
 #include "daemon/providers.h"
 
@@ -31,6 +32,9 @@ const struct config_key config_keys[KEY_COUNT] = {
         {"metrics", SECTION_ARCHIVE, TYPE_LOOPBACK, "", 0, 0, LOOPBACK_ALLOWED,
          "Where Prometheus finds the service's numbers, under /metrics; without "
          "it nowhere."},
+    [KEY_LOG_LEVEL] = {"log-level", SECTION_ARCHIVE, TYPE_LOG_LEVEL, "info", 0, 0,
+                       LOG_LEVELS,
+                       "The least urgent events that mailcaskd writes to its log."},
     [KEY_PRESET] = {"preset", SECTION_SERVER, TYPE_PRESET, "", 0, 0, PROVIDER_PRESETS,
                     "A provider whose host, and user where it wants another than the "
                     "address, are known; keys of the section's own come first."},

@@ -12,6 +12,7 @@ enum config_key_id {
     KEY_MAX_MEMORY,
     KEY_REQUIRE_REASON,
     KEY_METRICS,
+    KEY_LOG_LEVEL,
     KEY_PRESET,
     KEY_HOST,
     KEY_PORT,
@@ -60,6 +61,7 @@ enum config_type {
     TYPE_FINGERPRINT, /* sha256: and 64 hexadecimal digits */
     TYPE_DELETE,      /* never, archived, after DURATION */
     TYPE_LOOPBACK,    /* of loopback.h */
+    TYPE_LOG_LEVEL,   /* of log.h */
 };
 
 struct config_key {

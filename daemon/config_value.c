@@ -284,6 +284,8 @@ int config_value_parse(const struct config_key *key, const char *text,
         return parse_delete(key, text, out);
     case TYPE_LOOPBACK:
         return parse_loopback(text);
+    case TYPE_LOG_LEVEL:
+        return log_level_from_name(text, &out->log_level);
     }
     return ERR_SYNTAX;
 }

@@ -22,6 +22,7 @@ struct config_value {
     enum config_tls tls;        /* TYPE_TLS */
     enum tls_oldest tls_oldest; /* TYPE_TLS_OLDEST */
     unsigned avoid;             /* TYPE_AVOID: a set of AVOID_* */
+    enum log_level log_level;   /* TYPE_LOG_LEVEL */
     enum config_delete rule;    /* TYPE_DELETE */
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE]; /* TYPE_FINGERPRINT */
 };

@@ -1,22 +1,76 @@
 #include "daemon/log.h"
 
+#include "archive/error.h"
+
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ESCAPE_SIZE 4      /* \xNN */
 #define COLUMNS_DEFAULT 80 /* of a terminal that does not tell */
 #define WRITE_WAIT_MS 1000 /* for a reader that does not take a line */
+#define VALUE_MIN 32       /* a value with less room than this is left out */
+#define TIME_SIZE 32
 #define ERASE "\r\033[K"
+#define JOURNAL_VARIABLE "JOURNAL_STREAM"
+
+/* priority: of syslog(3). */
+static const struct {
+    const char *name;
+    int priority;
+} levels[] = {
+    [LEVEL_ERROR] = {"error", 3},
+    [LEVEL_WARNING] = {"warning", 4},
+    [LEVEL_INFO] = {"info", 6},
+    [LEVEL_DEBUG] = {"debug", 7},
+};
+_Static_assert(sizeof(levels) / sizeof(levels[0]) == LEVEL_DEBUG + 1,
+               "a name for every level");
+
+/* Inherited, the variable may tell of another stream than this one. */
+static bool is_journal(int fd)
+{
+    const char *value = getenv(JOURNAL_VARIABLE);
+    struct stat st;
+    char ours[64];
+    if (value == NULL || fstat(fd, &st) != 0)
+        return false;
+    (void)snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev,
+                   (uintmax_t)st.st_ino);
+    return strcmp(ours, value) == 0;
+}
 
 void log_init(struct log *log, int fd)
 {
-    *log = (struct log){.fd = fd, .terminal = isatty(fd) == 1};
+    *log = (struct log){.fd = fd,
+                        .level = LEVEL_INFO,
+                        .journal = is_journal(fd),
+                        .terminal = isatty(fd) == 1};
+}
+
+int log_level_from_name(const char *name, enum log_level *out)
+{
+    for (int i = LEVEL_ERROR; i <= LEVEL_DEBUG; i++) {
+        if (strcmp(levels[i].name, name) == 0) {
+            *out = (enum log_level)i;
+            return 0;
+        }
+    }
+    return ERR_SYNTAX;
+}
+
+void log_configure(struct log *log, enum log_level level)
+{
+    if (!log->level_fixed)
+        log->level = level;
 }
 
 /* The bytes of the valid UTF-8 character at text (RFC 3629), 0 if there is none. */
@@ -97,20 +151,149 @@ static void put(const struct log *log, const char *data, size_t size)
     }
 }
 
+/* Room that is kept: for the newline. */
+static size_t room(const struct log_event *e)
+{
+    return sizeof(e->text) - 1 - e->size;
+}
+
+/* What fits by its nature: levels, keys, numbers. */
+static void add(struct log_event *e, const char *text, size_t size)
+{
+    if (size > room(e))
+        return;
+    memcpy(e->text + e->size, text, size);
+    e->size += size;
+}
+
+static void add_priority(struct log_event *e, enum log_level level)
+{
+    char text[8];
+    int n = snprintf(text, sizeof(text), "<%d>", levels[level].priority);
+    if (e->log->journal && n > 0)
+        add(e, text, (size_t)n);
+}
+
+static bool needs_quotes(const char *value)
+{
+    return value[0] == '\0' || strpbrk(value, " \"=\\") != NULL;
+}
+
+/* The bytes it takes, with its quotes where it needs them. */
+static size_t quoted_size(const char *value)
+{
+    size_t size = strlen(value) + (needs_quotes(value) ? 2 : 0);
+    for (const char *at = value; (at = strpbrk(at, "\"\\")) != NULL; at++)
+        size++;
+    return size;
+}
+
+static void add_quoted(struct log_event *e, const char *value)
+{
+    if (!needs_quotes(value)) {
+        add(e, value, strlen(value));
+        return;
+    }
+    add(e, "\"", 1);
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at == '"' || *at == '\\')
+            add(e, "\\", 1);
+        add(e, at, 1);
+    }
+    add(e, "\"", 1);
+}
+
+/* value: cleaned here, and cut to what there is room for. */
+static void add_field(struct log_event *e, const char *key, const char *value)
+{
+    char clean[LOG_LINE_SIZE];
+    size_t taken = strlen(key) + 2, left = room(e);
+    if (left < taken + VALUE_MIN)
+        return;
+    left -= taken;
+    (void)log_clean(clean, sizeof(clean), value);
+    for (size_t size; (size = quoted_size(clean)) > left;) {
+        size_t length = strlen(clean), over = size - left;
+        /* At worst each byte takes two. */
+        (void)log_clean(clean, length + 1 - (over < length / 2 ? over : length / 2), value);
+    }
+    if (e->size > 0 && e->text[e->size - 1] != '>')
+        add(e, " ", 1);
+    add(e, key, strlen(key));
+    add(e, "=", 1);
+    add_quoted(e, clean);
+}
+
+void log_begin(struct log_event *e, struct log *log, enum log_level level,
+               const char *message)
+{
+    e->log = log;
+    e->size = 0;
+    e->muted = level > log->level;
+    if (e->muted)
+        return;
+    add_priority(e, level);
+    add_field(e, "level", levels[level].name);
+    add_field(e, "msg", message);
+}
+
+void log_text(struct log_event *e, const char *key, const char *value)
+{
+    if (!e->muted && value != NULL && value[0] != '\0')
+        add_field(e, key, value);
+}
+
+void log_number(struct log_event *e, const char *key, uint64_t value)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%" PRIu64, value);
+    log_text(e, key, text);
+}
+
+void log_time(struct log_event *e, const char *key, int64_t time_s)
+{
+    char text[TIME_SIZE] = "";
+    time_t at = (time_t)time_s;
+    struct tm local;
+    if (localtime_r(&at, &local) != NULL)
+        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S%z", &local);
+    log_text(e, key, text);
+}
+
+static void write_line(struct log_event *e)
+{
+    e->text[e->size++] = '\n';
+    log_status(e->log, "");
+    put(e->log, e->text, e->size);
+}
+
+void log_end(struct log_event *e)
+{
+    if (!e->muted)
+        write_line(e);
+}
+
+void log_say(struct log *log, enum log_level level, const char *message, const char *error)
+{
+    struct log_event e;
+    log_begin(&e, log, level, message);
+    log_text(&e, "error", error);
+    log_end(&e);
+}
+
 void log_line(struct log *log, const char *format, ...)
 {
-    char text[LOG_LINE_SIZE], line[LOG_LINE_SIZE];
+    char text[LOG_LINE_SIZE];
+    struct log_event e = {.log = log};
     va_list args;
     va_start(args, format);
     int n = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (n < 0)
         return;
-    log_status(log, "");
-    /* One byte of the line is its newline. */
-    size_t size = log_clean(line, sizeof(line) - 1, text);
-    line[size] = '\n';
-    put(log, line, size + 1);
+    add_priority(&e, LEVEL_ERROR);
+    e.size += log_clean(e.text + e.size, room(&e), text);
+    write_line(&e);
 }
 
 static size_t columns(int fd)

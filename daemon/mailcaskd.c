@@ -59,7 +59,7 @@ static int run(const struct command_line *line, const char *path, struct config 
     int err = signals_open(&signals);
     if (err != 0) {
         config_free(config);
-        log_line(log, "mailcaskd: cannot start: %s", error_text(err));
+        log_say(log, LEVEL_ERROR, "cannot start", error_text(err));
     } else if (line->once) {
         status = once_run(&(struct once_config){.config = config,
                                                 .names = line->accounts,
@@ -80,6 +80,10 @@ static int run(const struct command_line *line, const char *path, struct config 
 
 static int load_and_run(const struct command_line *line, struct log *log)
 {
+    if (line->has_log_level) {
+        log->level = line->log_level;
+        log->level_fixed = true;
+    }
     const char *path = config_path(line), *loop = getenv(LOOP_VARIABLE);
     enum loop_backend backend = LOOP_AUTO;
     struct config *config = NULL;
@@ -100,6 +104,7 @@ static int load_and_run(const struct command_line *line, struct log *log)
                  error.text[0] != '\0' ? error.text : error_text(err));
         return err == -ENOMEM ? EXIT_CANNOT : EXIT_USAGE;
     }
+    log_configure(log, config->log_level);
     if (line->probe)
         return probe(line, config, log);
     return line->check_config ? check(config, log) : run(line, path, config, backend, log);
@@ -146,7 +151,7 @@ int main(int argc, char **argv)
     log_init(&log, STDERR_FILENO);
     int status = EXIT_CANNOT;
     if (command_line_parse(&line, argc, argv) == -ENOMEM)
-        log_line(&log, "mailcaskd: cannot start: %s", error_text(-ENOMEM));
+        log_say(&log, LEVEL_ERROR, "cannot start", error_text(-ENOMEM));
     else
         status = dispatch(&line, &log);
     command_line_free(&line);

@@ -194,16 +194,22 @@ static int start(struct metrics_server *s)
     return s->http != NULL ? 0 : -ENOMEM;
 }
 
+static void tell(const struct metrics_server *s, int err)
+{
+    struct log_event e;
+    log_begin(&e, s->log, err != 0 ? LEVEL_WARNING : LEVEL_INFO,
+              err != 0 ? "metrics are not served; it is tried again each minute"
+                       : "metrics are served");
+    log_text(&e, "address", s->address);
+    log_text(&e, "error", err != 0 ? error_text(err) : "");
+    log_end(&e);
+}
+
 static void try_to_listen(struct metrics_server *s)
 {
     int err = start(s);
-    if (err != 0 && !s->told)
-        log_line(s->log,
-                 "mailcaskd: metrics are not served on %s: %s; it is tried again each "
-                 "minute",
-                 s->address, error_text(err));
-    if (err == 0 && s->told)
-        log_line(s->log, "mailcaskd: metrics are served on %s", s->address);
+    if ((err != 0) != s->told)
+        tell(s, err);
     s->told = err != 0;
     s->again_ms = s->now_ms + METRICS_AGAIN_MS;
 }
@@ -227,7 +233,7 @@ void metrics_server_listen(struct metrics_server *s, const char *address, uint64
     if (s->address != NULL)
         try_to_listen(s);
     else if (address != NULL)
-        log_line(s->log, "mailcaskd: metrics are not served: %s", error_text(-ENOMEM));
+        log_say(s->log, LEVEL_WARNING, "metrics are not served", error_text(-ENOMEM));
 }
 
 int metrics_server_fd(const struct metrics_server *s)

@@ -97,8 +97,8 @@ static void say_failure(const struct once *o, const struct session_end *end)
     rounds_sentence(&o->rounds, end, text);
     (void)health_account_news(o->rounds.health, end->account, text, (int64_t)time(NULL));
     if (text[0] != '\0')
-        log_line(o->how->log, "%s: %s", o->rounds.config->accounts[end->account].name,
-                 text);
+        rounds_say(&o->rounds, rounds_level(&end->outcome), "the account failed", end,
+                   "error", text);
 }
 
 /* A message that breaks its session is put aside after POOL_TROUBLE_MAX times. A service
@@ -186,11 +186,11 @@ static int fetch(struct once *o)
         int err = rounds_failure(&o->rounds, text);
         take_ends(o, err != 0);
         if (err != 0) {
-            log_line(how->log, "mailcaskd: %s", text);
+            log_say(how->log, LEVEL_ERROR, "fetching stops", text);
             return err;
         }
         if (how->signals->stop || how->signals->reload) {
-            log_line(how->log, "mailcaskd: stopped by a signal");
+            log_say(how->log, LEVEL_INFO, "stopped by a signal", NULL);
             break;
         }
     }
@@ -217,7 +217,7 @@ static int begin_and_fetch(struct once *o)
 {
     char text[ARCHIVE_PROBLEM_SIZE];
     if (rounds_open(&o->rounds, text) != 0) {
-        log_line(o->how->log, "mailcaskd: %s", text);
+        log_say(o->how->log, LEVEL_ERROR, "cannot start", text);
         return EXIT_CANNOT;
     }
     rounds_announce(&o->rounds, o->selected);
@@ -253,7 +253,7 @@ int once_run(const struct once_config *how)
         if (err == ERR_NOT_FOUND)
             status = EXIT_USAGE;
         else
-            log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
+            log_say(how->log, LEVEL_ERROR, "cannot start", error_text(err));
     }
     control_destroy(o.control);
     free(o.accounts);

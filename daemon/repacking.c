@@ -1,10 +1,8 @@
 #include "daemon/repacking.h"
 
 #include "archive/error.h"
-#include "archive/size_text.h"
 
 #include <errno.h>
-#include <inttypes.h>
 
 uint64_t repacking_pause_ms(const struct repacker_state *ended)
 {
@@ -15,40 +13,56 @@ uint64_t repacking_pause_ms(const struct repacker_state *ended)
 
 static void tell_begin(struct repacking *r, const struct repacker_state *s)
 {
-    char size[SIZE_TEXT_MAX];
+    struct log_event e;
     if (s->segments == 0 || r->told_begin == s->run)
         return;
     r->told_begin = s->run;
-    size_text(s->bytes, size);
-    log_line(r->log, "mailcaskd: repacking %" PRIu64 " segment%s (%s), %s", s->segments,
-             s->segments == 1 ? "" : "s", size,
-             s->asked ? "as asked for" : "as time permits");
+    log_begin(&e, r->log, LEVEL_INFO, "repacking begins");
+    log_number(&e, "segments", s->segments);
+    log_number(&e, "bytes", s->bytes);
+    log_text(&e, "why", s->asked ? "as asked for" : "as time permits");
+    log_end(&e);
+}
+
+static const char *why_failed(int err)
+{
+    if (err == -ENOSPC)
+        return "it needs more room on the disk than there is";
+    if (err == ERR_DAMAGED)
+        return "it met damage, and nothing was removed: run 'mailcask verify'";
+    return error_text(err);
+}
+
+static void tell_done(const struct repacking *r, const struct repack_summary *done)
+{
+    struct log_event e;
+    char text[REPACK_TEXT_MAX];
+    repack_text(done, text);
+    log_begin(&e, r->log, LEVEL_INFO, "repacking is done");
+    log_text(&e, "result", text);
+    log_end(&e);
 }
 
 /* Of a run in passing that found nothing to do nobody wants to read. */
 static void tell_end(struct repacking *r, const struct repacker_state *s)
 {
     const struct repack_summary *done = &s->summary;
-    char text[REPACK_TEXT_MAX];
     bool quiet = !s->asked && s->segments == 0 && done->segments_removed == 0;
     r->told_end = s->run;
-    repack_text(done, text);
     if (s->err == ERR_STOPPED && s->segments > 0)
-        log_line(r->log, "mailcaskd: repacking was stopped; it goes on with the next one");
-    else if (s->err == -ENOSPC)
-        log_line(r->log, "mailcaskd: repacking needs more room on the disk than there is");
-    else if (s->err == ERR_DAMAGED)
-        log_line(r->log, "mailcaskd: repacking met damage, and nothing was removed: run "
-                         "`mailcask verify`");
+        log_say(r->log, LEVEL_INFO, "repacking was stopped; it goes on with the next one",
+                NULL);
     else if (s->err != 0 && s->err != ERR_STOPPED)
-        log_line(r->log, "mailcaskd: repacking failed: %s", error_text(s->err));
+        log_say(r->log, LEVEL_WARNING, "repacking failed", why_failed(s->err));
     else if (s->err == 0 && !quiet)
-        log_line(r->log, "mailcaskd: %s", text);
-    if (s->err == 0 && done->segments_skipped > 0)
-        log_line(r->log,
-                 "mailcaskd: repacking left %" PRIu64
-                 " segment%s as it was for damage: run `mailcask verify`",
-                 done->segments_skipped, done->segments_skipped == 1 ? "" : "s");
+        tell_done(r, done);
+    if (s->err == 0 && done->segments_skipped > 0) {
+        struct log_event e;
+        log_begin(&e, r->log, LEVEL_WARNING,
+                  "repacking left segments as they were for damage: run 'mailcask verify'");
+        log_number(&e, "segments", done->segments_skipped);
+        log_end(&e);
+    }
 }
 
 static void begin(struct repacking *r, struct repacker *repacker, bool asked)

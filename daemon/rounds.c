@@ -74,8 +74,13 @@ static void report_note(void *arg, enum archive_note note, const char *text)
 {
     struct rounds *r = arg;
     r->damage_found += note == NOTE_DAMAGE;
-    log_line(r->log, "mailcaskd: archive %s: %s%s", r->config->archive_path,
-             note == NOTE_DAMAGE ? "damage: " : "", text);
+    bool damage = note == NOTE_DAMAGE;
+    struct log_event e;
+    log_begin(&e, r->log, damage ? LEVEL_ERROR : LEVEL_INFO,
+              damage ? "the archive is damaged" : "opening the archive");
+    log_text(&e, "archive", r->config->archive_path);
+    log_text(&e, damage ? "error" : "note", text);
+    log_end(&e);
 }
 
 static void marks_path(const struct rounds *r, char out[PATH_MAX])
@@ -86,6 +91,15 @@ static void marks_path(const struct rounds *r, char out[PATH_MAX])
 static void pauses_path(const struct rounds *r, char out[PATH_MAX])
 {
     (void)snprintf(out, PATH_MAX, "%s/state/paused", r->config->archive_path);
+}
+
+static void say_file(const struct rounds *r, const char *message, const char *path, int err)
+{
+    struct log_event e;
+    log_begin(&e, r->log, LEVEL_WARNING, message);
+    log_text(&e, "file", path);
+    log_text(&e, "error", error_text(err));
+    log_end(&e);
 }
 
 static void apply_pauses(struct rounds *r)
@@ -105,8 +119,8 @@ static void recall_pauses(struct rounds *r)
     pauses_path(r, path);
     int err = pauses_load(r->pauses, path);
     if (err != 0)
-        log_line(r->log, "mailcaskd: %s: %s; nothing is paused any more", path,
-                 error_text(err));
+        say_file(r, "what was paused cannot be read: nothing is paused any more", path,
+                 err);
     apply_pauses(r);
 }
 
@@ -118,10 +132,8 @@ static void save_pauses(struct rounds *r)
     pauses_path(r, path);
     int err = pauses_save(r->pauses, path);
     if (err != 0 && !r->pauses_unsaved)
-        log_line(r->log,
-                 "mailcaskd: %s: %s; what was paused or resumed last is forgotten "
-                 "when this process ends",
-                 path, error_text(err));
+        say_file(r, "what was paused or resumed last is forgotten when this process ends",
+                 path, err);
     r->pauses_unsaved = err != 0;
 }
 
@@ -168,10 +180,10 @@ static void save_marks(struct rounds *r)
     marks_path(r, path);
     int err = marks_save(r->marks, path, (int64_t)time(NULL));
     if (err != 0 && !r->marks_unsaved)
-        log_line(r->log,
-                 "mailcaskd: %s: %s; what is known of messages that break their session is "
-                 "forgotten when this process ends",
-                 path, error_text(err));
+        say_file(r,
+                 "what is known of messages that break their session is forgotten when "
+                 "this process ends",
+                 path, err);
     r->marks_unsaved = err != 0;
 }
 
@@ -207,11 +219,15 @@ static int no_room(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 static void tell_sessions_max(const struct rounds *r)
 {
     uint32_t max = sessions_max();
-    if (max < SESSIONS_AT_ONCE_MAX && max < r->config->account_count)
-        log_line(r->log,
-                 "mailcaskd: at most %lu sessions at once, because no more than %llu files "
-                 "may be open (LimitNOFILE, ulimit -Hn)",
-                 (unsigned long)max, (unsigned long long)process_descriptors());
+    struct log_event e;
+    if (max >= SESSIONS_AT_ONCE_MAX || max >= r->config->account_count)
+        return;
+    log_begin(&e, r->log, LEVEL_WARNING,
+              "there are fewer sessions at once than there could be: too few files may be "
+              "open (LimitNOFILE, ulimit -Hn)");
+    log_number(&e, "sessions", max);
+    log_number(&e, "files", process_descriptors());
+    log_end(&e);
 }
 
 int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
@@ -277,13 +293,13 @@ int rounds_close(struct rounds *r)
     r->archive = NULL;
     if (failure != 0 && !told) {
         archive_problem(problem, r->config->archive_path, failure);
-        log_line(r->log, "mailcaskd: %s", problem);
+        log_say(r->log, LEVEL_ERROR, "the last messages could not be archived", problem);
     } else if (failure == 0 && err != 0) {
         archive_problem(problem, r->config->archive_path, err);
-        log_line(r->log,
-                 "mailcaskd: %s (the newest segment is not sealed; nothing that was "
-                 "archived is lost, and the next start mends it)",
-                 problem);
+        log_say(r->log, LEVEL_WARNING,
+                "the newest segment is not sealed; nothing that was archived is lost, and "
+                "the next start mends it",
+                problem);
     }
     return failure;
 }
@@ -350,7 +366,8 @@ static void not_begun(struct rounds *r, uint32_t account, int err)
                 "The session was not begun: %s; it will be tried again later.",
                 err == -EBUSY ? "an earlier one has not ended" : error_text(err));
     if (health_account_news(r->health, account, outcome.text, (int64_t)time(NULL)))
-        log_line(r->log, "%s: %s", r->config->accounts[account].name, outcome.text);
+        rounds_say(r, LEVEL_WARNING, "the account failed",
+                   &(struct session_end){.account = account}, "error", outcome.text);
     scheduler_done(r->scheduler, account, &outcome, clock_now_ms());
 }
 
@@ -359,9 +376,10 @@ static void watch_clock(struct rounds *r)
     bool news = false;
     (void)deletes_clock_right(r->deletes, clock_offset_s(), &news);
     if (news && r->config->deletes)
-        log_line(r->log, "mailcaskd: the clock has jumped by more than a day; nothing is "
-                         "deleted from servers any more until a reload or a restart "
-                         "confirms that it is right");
+        log_say(r->log, LEVEL_ERROR,
+                "the clock has jumped by more than a day; nothing is deleted from servers "
+                "any more until a reload or a restart confirms that it is right",
+                NULL);
 }
 
 static void resume_suspended(struct rounds *r)
@@ -369,8 +387,8 @@ static void resume_suspended(struct rounds *r)
     uint64_t now_ms = clock_now_ms();
     uint32_t account = 0;
     while (refused_next(r->refused, now_ms, &account)) {
-        log_line(r->log, "%s: its password has changed; the account is polled again",
-                 r->config->accounts[account].name);
+        rounds_say(r, LEVEL_INFO, "its password has changed; the account is polled again",
+                   &(struct session_end){.account = account}, NULL, NULL);
         scheduler_resume(r->scheduler, account, now_ms);
     }
 }
@@ -494,6 +512,40 @@ void rounds_wait(const struct rounds *r, struct signals *signals, struct control
     metrics_server_serve(metrics, clock_now_ms());
 }
 
+static void tell_session(const struct rounds *r, const struct session_end *end)
+{
+    const struct pool_counts *counts = &end->counts;
+    struct log_event e;
+    rounds_event(&e, r, LEVEL_DEBUG, "session ended", end->account, end->number);
+    log_text(&e, "kind", end->kind == POOL_DELETE ? "delete" : "fetch");
+    if (counts->listed != SIZE_UNKNOWN)
+        log_number(&e, "listed", counts->listed);
+    log_number(&e, "known", counts->known);
+    log_number(&e, "fetched", counts->fetched);
+    log_number(&e, "bytes", counts->bytes);
+    log_number(&e, "deleted", counts->deleted);
+    log_text(&e, "scope", scope_name(end->outcome.scope));
+    log_text(&e, "retry", retry_name(end->outcome.retry));
+    log_text(&e, "error", end->outcome.text);
+    log_end(&e);
+}
+
+/* What is told of a session however it ended. */
+static void tell_remarkable(struct rounds *r, const struct session_end *end)
+{
+    if (end->aside[0] != '\0')
+        rounds_say(r, LEVEL_WARNING, "a message is quarantined", end, "error", end->aside);
+    if (deletes_clock_behind_news(r->deletes, end))
+        rounds_say(r, LEVEL_ERROR,
+                   "the clock is behind what was archived last; nothing is deleted from "
+                   "servers until it is right",
+                   end, NULL, NULL);
+    bool news = deletes_renumbered_news(r->deletes, end);
+    if (end->notice[0] != '\0' && (news || !end->renumbered))
+        rounds_say(r, LEVEL_WARNING, "the mailbox is not as it was", end, "error",
+                   end->notice);
+}
+
 bool rounds_take(struct rounds *r, struct session_end *out)
 {
     while (sessions_take(r->sessions, out)) {
@@ -505,17 +557,8 @@ bool rounds_take(struct rounds *r, struct session_end *out)
             marks_put(r->marks, out->account, &out->marks);
             marks_spend(r->marks, out->account, (int64_t)time(NULL), out->counts.bytes);
         }
-        const char *name = r->config->accounts[out->account].name;
-        if (out->aside[0] != '\0')
-            log_line(r->log, "%s: %s", name, out->aside);
-        if (deletes_clock_behind_news(r->deletes, out))
-            log_line(r->log,
-                     "mailcaskd: the clock is behind what was archived last from %s; "
-                     "nothing is deleted from servers until it is right",
-                     name);
-        bool news = deletes_renumbered_news(r->deletes, out);
-        if (out->notice[0] != '\0' && (news || !out->renumbered))
-            log_line(r->log, "%s: %s", name, out->notice);
+        tell_session(r, out);
+        tell_remarkable(r, out);
         return true;
     }
     return false;

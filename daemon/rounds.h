@@ -101,11 +101,23 @@ void rounds_settle(struct rounds *r, const struct session_end *end);
  * refused by the server, or put aside. */
 bool rounds_incomplete(const struct session_end *end);
 
-/* Why, in a sentence that names the server, for behind "ACCOUNT: "; "" if nothing failed
+/* Why, in a sentence that names the server; "" if nothing failed
  * and nothing was refused: of messages that were put aside rounds_take() has told. */
 #define ROUNDS_SENTENCE_SIZE (OUTCOME_TEXT_SIZE + CONFIG_NAME_MAX + 320)
 void rounds_sentence(const struct rounds *r, const struct session_end *end,
                      char out[ROUNDS_SENTENCE_SIZE]);
+
+/* Begin an event of an account's session, with the fields account, server and session; 0:
+ * it has no session. */
+void rounds_event(struct log_event *e, const struct rounds *r, enum log_level level,
+                  const char *message, uint32_t account, uint64_t session);
+
+/* Such an event with one more field, or none: text may be NULL. */
+void rounds_say(const struct rounds *r, enum log_level level, const char *message,
+                const struct session_end *end, const char *key, const char *text);
+
+/* Of a session that failed so: LEVEL_ERROR if it is not tried again by itself. */
+enum log_level rounds_level(const struct outcome *outcome);
 
 /* One line: version, archive, loop, accounts and servers. selected: as scheduler_new(). */
 void rounds_announce(const struct rounds *r, const bool *selected);

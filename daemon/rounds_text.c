@@ -72,9 +72,37 @@ static size_t count_selected(const struct config *config, const bool *selected,
 void rounds_announce(const struct rounds *r, const bool *selected)
 {
     size_t servers = 0, accounts = count_selected(r->config, selected, &servers);
-    log_line(r->log,
-             "mailcaskd " MAILCASK_VERSION ": archive %s, %s, %zu account%s on %zu "
-             "server%s",
-             r->config->archive_path, sessions_describe(r->sessions), accounts,
-             accounts == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
+    struct log_event e;
+    log_begin(&e, r->log, LEVEL_INFO, "mailcaskd has started");
+    log_text(&e, "version", MAILCASK_VERSION);
+    log_text(&e, "archive", r->config->archive_path);
+    log_text(&e, "loop", sessions_describe(r->sessions));
+    log_number(&e, "accounts", accounts);
+    log_number(&e, "servers", servers);
+    log_end(&e);
+}
+
+void rounds_event(struct log_event *e, const struct rounds *r, enum log_level level,
+                  const char *message, uint32_t account, uint64_t session)
+{
+    const struct config_account *at = &r->config->accounts[account];
+    log_begin(e, r->log, level, message);
+    log_text(e, "account", at->name);
+    log_text(e, "server", at->server->name);
+    if (session != 0)
+        log_number(e, "session", session);
+}
+
+void rounds_say(const struct rounds *r, enum log_level level, const char *message,
+                const struct session_end *end, const char *key, const char *text)
+{
+    struct log_event e;
+    rounds_event(&e, r, level, message, end->account, end->number);
+    log_text(&e, key, text);
+    log_end(&e);
+}
+
+enum log_level rounds_level(const struct outcome *outcome)
+{
+    return outcome->retry == RETRY_NEVER ? LEVEL_ERROR : LEVEL_WARNING;
 }

@@ -1,12 +1,10 @@
 #include "daemon/service.h"
 
 #include "archive/error.h"
-#include "archive/size_text.h"
 #include "daemon/clock.h"
 #include "daemon/exits.h"
 #include "daemon/metrics_source.h"
 #include "daemon/notify.h"
-#include "daemon/progress.h"
 #include "daemon/requests.h"
 #include "daemon/rounds.h"
 
@@ -38,42 +36,41 @@ struct service {
 
 static void say_fetched(const struct service *v, const struct session_end *end)
 {
-    const struct pool_counts *counts = &end->counts;
-    char count[COUNT_TEXT_SIZE], size[SIZE_TEXT_MAX];
-    if (counts->fetched == 0)
+    struct log_event e;
+    if (end->counts.fetched == 0)
         return;
-    count_text(count, counts->fetched);
-    size_text(counts->bytes, size);
-    log_line(v->how->log, "%s: %s message%s archived (%s)",
-             v->rounds.config->accounts[end->account].name, count,
-             counts->fetched == 1 ? "" : "s", size);
+    rounds_event(&e, &v->rounds, LEVEL_INFO, "mail archived", end->account, end->number);
+    log_number(&e, "messages", end->counts.fetched);
+    log_number(&e, "bytes", end->counts.bytes);
+    log_end(&e);
 }
 
 static void say_deleted(const struct service *v, const struct session_end *end)
 {
-    char count[COUNT_TEXT_SIZE];
+    struct log_event e;
     if (end->counts.deleted == 0)
         return;
-    count_text(count, end->counts.deleted);
-    log_line(v->how->log, "%s: %s message%s deleted from the server",
-             v->rounds.config->accounts[end->account].name, count,
-             end->counts.deleted == 1 ? "" : "s");
+    rounds_event(&e, &v->rounds, LEVEL_INFO, "mail deleted from the server", end->account,
+                 end->number);
+    log_number(&e, "messages", end->counts.deleted);
+    log_end(&e);
 }
 
 /* One line for a server, however many of its accounts meet the same fault. */
-static void say_server_failure(struct service *v, const struct config_server *server,
+static void say_server_failure(struct service *v, const struct session_end *end,
                                const char *text)
 {
-    uint32_t index = (uint32_t)(server - v->rounds.config->servers);
+    const struct config *config = v->rounds.config;
+    uint32_t index = (uint32_t)(config->accounts[end->account].server - config->servers);
     if (health_server_news(v->rounds.health, index, text, (int64_t)time(NULL)))
-        log_line(v->how->log, "server %s: %s", server->name, text);
+        rounds_say(&v->rounds, rounds_level(&end->outcome), "the server failed", end,
+                   "error", text);
 }
 
 static void say_end(struct service *v, const struct session_end *end)
 {
     struct rounds *r = &v->rounds;
-    const struct config_account *account = &r->config->accounts[end->account];
-    const struct config_server *server = account->server;
+    const struct config_server *server = r->config->accounts[end->account].server;
     const struct outcome *outcome = &end->outcome;
     int64_t now_s = (int64_t)time(NULL);
     char text[ROUNDS_SENTENCE_SIZE];
@@ -83,15 +80,18 @@ static void say_end(struct service *v, const struct session_end *end)
         return;
     rounds_sentence(r, end, text);
     if (outcome->scope == SCOPE_SERVER) {
-        say_server_failure(v, server, text);
+        say_server_failure(v, end, text);
         return;
     }
     if (end->held && outcome->scope != SCOPE_PROCESS &&
         health_server_news(r->health, (uint32_t)(server - r->config->servers), "", now_s))
-        log_line(v->how->log, "server %s: works again", server->name);
-    if (health_account_news(r->health, end->account, text, now_s))
-        log_line(v->how->log, "%s: %s", account->name,
-                 text[0] != '\0' ? text : "works again");
+        rounds_say(r, LEVEL_INFO, "the server works again", end, NULL, NULL);
+    if (health_account_news(r->health, end->account, text, now_s)) {
+        bool failed = text[0] != '\0';
+        rounds_say(r, failed ? rounds_level(outcome) : LEVEL_INFO,
+                   failed ? "the account failed" : "the account works again", end, "error",
+                   text);
+    }
 }
 
 /* archive_failed: what the sessions say of it is said once, not by each of them; and they
@@ -112,6 +112,15 @@ static void take_ends(struct service *v, bool archive_failed)
     }
 }
 
+static void say_reloaded(struct log *log, const struct config *config)
+{
+    struct log_event e;
+    log_begin(&e, log, LEVEL_INFO, "configuration read again");
+    log_number(&e, "accounts", config->account_count);
+    log_number(&e, "servers", config->server_count);
+    log_end(&e);
+}
+
 static void reload(struct service *v)
 {
     struct log *log = v->how->log;
@@ -128,16 +137,15 @@ static void reload(struct service *v)
         err = rounds_reload(r, config);
     if (err != 0) {
         config_free(config);
-        log_line(log, "mailcaskd: the configuration stays as it was: %s",
-                 error.text[0] != '\0' ? error.text : error_text(err));
+        log_say(log, LEVEL_ERROR, "the configuration stays as it was",
+                error.text[0] != '\0' ? error.text : error_text(err));
         return;
     }
-    log_line(log, "mailcaskd: configuration read again, %zu account%s on %zu server%s",
-             config->account_count, config->account_count == 1 ? "" : "s",
-             config->server_count, config->server_count == 1 ? "" : "s");
+    log_configure(log, config->log_level);
+    say_reloaded(log, config);
     metrics_server_listen(v->metrics, config->metrics, clock_now_ms());
     if (config->max_memory_bytes != memory)
-        log_line(log, "mailcaskd: max-memory changes with the next start");
+        log_say(log, LEVEL_WARNING, "max-memory changes with the next start", NULL);
 }
 
 /* The service manager's line about us. */
@@ -215,15 +223,14 @@ static void reopen(struct service *v)
         notify_long_work(&v->notify);
         if (rounds_open(&v->rounds, text) == 0) {
             v->opened_ms = clock_now_ms();
-            log_line(v->how->log, "mailcaskd: archive %s: open again, going on",
-                     v->rounds.config->archive_path);
+            log_say(v->how->log, LEVEL_INFO, "the archive is open again, going on", NULL);
             /* The lock was free meanwhile: another process may have put its socket there.
              */
             status_listen(&v->status, v->control, v->how->log);
             return;
         }
         if (strcmp(text, v->problem) != 0)
-            log_line(v->how->log, "mailcaskd: %s", text);
+            log_say(v->how->log, LEVEL_ERROR, "the archive cannot be opened", text);
         memcpy(v->problem, text, sizeof(v->problem));
     }
 }
@@ -242,10 +249,9 @@ static void run(struct service *v)
                            clock_now_ms());
             continue;
         }
-        log_line(v->how->log,
-                 "mailcaskd: %s; fetching stops, and goes on when the archive can be "
-                 "written again",
-                 problem);
+        log_say(v->how->log, LEVEL_ERROR,
+                "fetching stops, and goes on when the archive can be written again",
+                problem);
         memcpy(v->problem, problem, sizeof(v->problem));
         v->status.problem_since_s = (int64_t)time(NULL);
         notify_long_work(&v->notify);
@@ -277,7 +283,7 @@ static int serve(struct service *v)
     stop_answering(v);
     int err = rounds_close(&v->rounds);
     take_ends(v, true);
-    log_line(v->how->log, "mailcaskd: stopped");
+    log_say(v->how->log, LEVEL_INFO, "mailcaskd has stopped", NULL);
     return err;
 }
 
@@ -303,7 +309,7 @@ static int set_up(struct service *v)
     if (err != 0) {
         stop_answering(v);
         config_free(how->config);
-        log_line(how->log, "mailcaskd: cannot start: %s", error_text(err));
+        log_say(how->log, LEVEL_ERROR, "cannot start", error_text(err));
     }
     return err;
 }
@@ -320,7 +326,7 @@ int service_run(const struct service_config *how)
     if (err == 0)
         err = serve(&v);
     else
-        log_line(how->log, "mailcaskd: %s", text);
+        log_say(how->log, LEVEL_ERROR, "cannot start", text);
     stop_answering(&v);
     rounds_destroy(&v.rounds);
     return err == 0 ? EXIT_DONE : EXIT_CANNOT;

@@ -57,6 +57,7 @@ struct sessions {
     struct session *first; /* under way */
     uint32_t count;
     uint32_t nobodys; /* of these, SESSIONS_NOBODY */
+    uint64_t begun;   /* ever */
     int fd;
     pthread_mutex_t lock;
     struct session *inbox, **inbox_tail;
@@ -346,6 +347,7 @@ int sessions_begin(struct sessions *s, const struct config *config, uint32_t acc
         session_free(session);
         return err;
     }
+    session->end.number = ++s->begun;
     session->next = s->first;
     if (s->first != NULL)
         s->first->previous = session;

@@ -19,6 +19,7 @@ struct sessions;
 struct session_end {
     uint32_t account; /* index in the configuration, or SESSIONS_NOBODY, see
                          sessions_renumber() */
+    uint64_t number;  /* sessions are counted from 1 as they begin, in this process */
     uint32_t place;   /* as in its struct session_plan */
     struct outcome outcome;
     bool stopped; /* by sessions_close() */

@@ -291,12 +291,15 @@ static bool put_list(struct buffer *out, const struct rounds *r,
 
 void status_listen(const struct status *s, struct control *control, struct log *log)
 {
+    struct log_event e;
     int err = control_listen(control);
-    if (err != 0)
-        log_line(log,
-                 "mailcaskd: archive %s: no control socket: %s; `mailcask status` will not "
-                 "find this process",
-                 s->rounds->config->archive_path, error_text(err));
+    if (err == 0)
+        return;
+    log_begin(&e, log, LEVEL_WARNING,
+              "there is no control socket: 'mailcask status' will not find this process");
+    log_text(&e, "archive", s->rounds->config->archive_path);
+    log_text(&e, "error", error_text(err));
+    log_end(&e);
 }
 
 bool status_answer(const struct status *s, struct control_request *request,

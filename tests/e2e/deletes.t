@@ -200,7 +200,7 @@ def quit_lost():
     server, cask = scripted("lost", "on QUIT session 2 close anyway\n")
     result = cask.once()
     is_(result.status, 1, "QUIT without an answer: not done")
-    like(result.err.decode(), r"lost: .*QUIT is missing", "and said so")
+    like(result.err.decode(), r"account=lost .*QUIT is missing", "and said so")
     is_(states(cask, "lost"), [("unknown", [[1, 12]])], "the outcome is unknown")
     is_(left(server, "lost"), [], "though the server did delete")
     cask.once()
@@ -237,7 +237,7 @@ def damaged_copy():
     cask.accounts["damaged"]["delete"] = "archived"
     result = cask.once()
     is_(server.log("dele"), [], "a copy that cannot be read back: nothing is deleted")
-    like(result.err.decode(), r"damaged: .*stay on the server.*mailcask verify", "and said what to do")
+    like(result.err.decode(), r"account=damaged .*stay on the server.*mailcask verify", "and said what to do")
 
 
 def renumbered():
@@ -247,7 +247,7 @@ def renumbered():
     cask.accounts["renum"]["delete"] = "archived"
     result = cask.once()
     is_(cask.json("accounts")[0]["messages"], 12, "new UIDLs: no second copy")
-    like(result.err.decode(), r"renum: .*have other UIDLs or sizes now", "the operator is told")
+    like(result.err.decode(), r"account=renum .*have other UIDLs or sizes now", "the operator is told")
     is_(server.log("dele"), [], "nothing is deleted in that pass")
     result = cask.once()
     is_(left(server, "renum"), [], "but in the next one")

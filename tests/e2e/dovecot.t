@@ -115,7 +115,7 @@ def corpus(dovecot, name):
         return
     result = cask.once(timeout=900)
     is_(result.status, 1, f"corpus {name}: {broken} message(s) break their session and are put aside: exit 1")
-    is_(len(re.findall("put aside", result.err.decode())), broken, f"corpus {name}: each is named once") or \
+    is_(len(re.findall("is quarantined", result.err.decode())), broken, f"corpus {name}: each is named once") or \
         diag(result.err.decode())
     for user in boxes:
         for form in ("maildir", "mbox", "eml"):

@@ -106,7 +106,7 @@ def stays_broken():
     # A full disk: what still fits is written.
     service = begin_later(world, "write *.seg 1 SHORT", "write *.seg 2- ENOSPC")
     wait_for(lambda: len(world.struck()) >= 4, what="some tries")
-    stops = lines(service, "mailcaskd: .*archive .*No space left")
+    stops = lines(service, "archive .*No space left")
     ok(len(stops) == 1 and "fetching stops" in stops[0], "a disk that stays full: one line, however often it is tried") \
         or diag(service.output())
     ended = world.server.wait_log(r"^session later ")
@@ -158,7 +158,7 @@ def in_a_pass(call, name, what, step=1):
         if not world.struck():
             break
         kept = world.count("first")
-        said = len([l for l in failed.err.decode().splitlines() if "archive" in l and "mailcaskd " not in l])
+        said = len([l for l in failed.err.decode().splitlines() if "archive" in l and "has started" not in l])
         sound = world.cask.tool("verify", "--quick").status
         after = world.cask.once()
         why = world.whole()

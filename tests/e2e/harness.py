@@ -162,6 +162,17 @@ def wait_for(condition, seconds=START_SECONDS, what="condition"):
     raise TimeoutError(f"no {what} within {seconds} s")
 
 
+def log_events(text):
+    """The lines of mailcaskd's log (logfmt) as dictionaries; ValueError if one is anything else."""
+    events = []
+    for line in text.splitlines():
+        pairs = re.findall(r'(?:^| )([a-z_]+)=("(?:[^"\\]|\\["\\])*"|[^ "=\\]+)(?= |$)', line)
+        if " ".join(f"{k}={v}" for k, v in pairs) != line or [k for k, _ in pairs[:2]] != ["level", "msg"]:
+            raise ValueError(f"no line of a log: {line}")
+        events.append({k: re.sub(r"\\(.)", r"\1", v[1:-1] if v[0] == '"' else v) for k, v in pairs})
+    return events
+
+
 Result = collections.namedtuple("Result", "status out err seconds")
 
 

@@ -96,7 +96,7 @@ def moving(cask, service, port, later):
     cask.write_config()
     service.child.send_signal(signal.SIGHUP)
     wait_for(lambda: "metrics are not served" in service.output(), what="a word about the port in use")
-    like(service.output(), rf"metrics are not served on 127.0.0.1:{later}: .*ddress already in use", "a port in use is told")
+    like(service.output(), rf"metrics are not served.* address=127.0.0.1:{later} .*ddress already in use", "a port in use is told")
     is_(get(address_of(port))[0], 0, "the old address is given up")
     ok(cask.tool("status").status == 0, "and the service runs on")
     blocker.close()

@@ -180,7 +180,7 @@ def limit_length_of_a_uidl():
 def limit_endless_message():
     line = "x" * 98
     box = Maildrop(MESSAGES, script=f'on RETR 2 endless "{line}\\r\\n"')
-    within_bounds(box, '"0002" put aside', seconds=60, then=[m for i, m in enumerate(MESSAGES) if i != 1],
+    within_bounds(box, '"0002\\" put aside', seconds=60, then=[m for i, m in enumerate(MESSAGES) if i != 1],
                   times=1)
 
 

@@ -105,7 +105,7 @@ def beside_fetching():
     thread.join()
     wait_for(world.is_complete, what="the rest of the mail")
     is_(service.stop(), 0, "SIGTERM: exit 0")
-    like(service.output(), r"repacking [0-9]+ segments \(.*\), as asked for\n(.*\n)*.*repacked [0-9]+ segments",
+    like(service.output(), r'"repacking begins" segments=[0-9]+ .*"as asked for"\n(.*\n)*.*repacked [0-9]+ segments',
          "the log has a line at the beginning and at the end")
     is_(world.wrong(), [], "all that was fetched is restored, exact and once")
     is_(cask.tool("verify").status, 0, "the archive is sound")

@@ -42,9 +42,9 @@ def another_password():
     wait_for(lambda: state(cask) == "suspended", what="the refusal")
     ok(True, "a wrong password suspends the account")
     secret_file(file, PASSWORD)
-    wait_for(lambda: "3 messages archived" in service.output(), what="the right password")
+    wait_for(lambda: "messages=3" in service.output(), what="the right password")
     ok(True, "another one in its file is tried by itself")
-    like(service.output(), "^a: its password has changed; the account is polled again$", "which is said")
+    like(service.output(), 'msg="its password has changed; the account is polled again" account=a ', "which is said")
     text = service.output() + "".join(cask.tool(*c).out.decode() for c in
                                       (["status", "--all"], ["ledger", "--account", "a"], ["accounts"]))
     ok(WRONG not in text, "the wrong one is in no log, status or ledger")

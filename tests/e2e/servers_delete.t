@@ -137,7 +137,7 @@ def mailutils_mbox():
     ok(not hashes(messages) & archived(cask, "alice"), f"{name}: nor archived so far")
     result = cask.once()
     is_(result.status, 0, f"{name}: a second pass ends with success")
-    like(result.err, "^alice: .*nothing is deleted unless it is fetched once more and is equal",
+    like(result.err, "account=alice .*nothing is deleted unless it is fetched once more and is equal",
          f"{name}: the operator is told of the change")
     is_(left(server, "alice"), len(messages), f"{name}: nothing is deleted so far")
     for _ in range(2):
@@ -208,7 +208,7 @@ def moved():
     cask.add_server("s", after.port, after.ca, delete="archived")
     result = cask.once()
     is_(result.status, 0, f"{name}: a pass ends with success")
-    like(result.err, "^alice: .*most of the messages listed before have other UIDLs", f"{name}: the operator is told")
+    like(result.err, "account=alice .*most of the messages listed before have other UIDLs", f"{name}: the operator is told")
     is_(left(after, "alice"), len(messages), f"{name}: nothing is deleted so far")
     pass_(name, cask, "a second pass ends with success")
     is_emptied(after, "alice", f"{name}: what is equal when fetched again is deleted")

@@ -109,7 +109,7 @@ def the_service():
     text = result.out.decode()
     is_(len(re.findall("space is free", text)), 1, "one line when it stops") or diag(text)
     is_(len(re.findall("going on", text)), 1, "one line when it goes on") or diag(text)
-    ok(0 < text.find("going on") < text.find("messages archived"), "and nothing was fetched before") or diag(text)
+    ok(0 < text.find("going on") < text.find("mail archived"), "and nothing was fetched before") or diag(text)
 
 
 def crossed_in_service():

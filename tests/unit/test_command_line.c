@@ -104,6 +104,20 @@ static void values_are_checked(void **state)
     refused("--once takes no value", "--once=yes", NULL);
 }
 
+static void the_log_level_is_one_of_four(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(parse(&p, "--once", NULL), 0);
+    assert_false(p.line.has_log_level);
+    command_line_free(&p.line);
+    assert_int_equal(parse(&p, "--log-level", "debug", NULL), 0);
+    assert_true(p.line.has_log_level);
+    assert_int_equal(p.line.log_level, LEVEL_DEBUG);
+    command_line_free(&p.line);
+    refused("--log-level: allowed: error, warning, info, debug", "--log-level=warn", NULL);
+}
+
 static void options_that_do_not_go_together(void **state)
 {
     (void)state;
@@ -170,6 +184,7 @@ int main(void)
         cmocka_unit_test(flags_are_taken),
         cmocka_unit_test(unknown_options_get_a_hint),
         cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(the_log_level_is_one_of_four),
         cmocka_unit_test(options_that_do_not_go_together),
         cmocka_unit_test(a_probe_is_of_one_account_or_server),
         cmocka_unit_test(help_counts_beside_a_fault),

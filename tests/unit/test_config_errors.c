@@ -48,6 +48,7 @@ static void bad_values(void **state)
     } cases[] = {
         {KEY_DELETES, {"yes", "ON", "1", "off;"}},
         {KEY_REQUIRE_REASON, {"on", "YES", "1", "no;"}},
+        {KEY_LOG_LEVEL, {"warn", "INFO", "3", "trace"}},
         {KEY_MAX_MEMORY,
          {"31M", "1025G", "512", "1T", "1MB", "M", "-1G", "1.5G", "99999999999999999999G"}},
         {KEY_HOST, {"a b", "h:995", "[::1]", "h/x", "-h", ".h", "b\xc3\xbc.example"}},
@@ -90,7 +91,7 @@ static void unknown_keys_and_sections(void **state)
     files_refused_text(
         f, "[archive]\n\ncolour = red\n",
         "c.ini:3: unknown key 'colour'; allowed in [archive]: path, deletes, max-memory, "
-        "require-reason, metrics");
+        "require-reason, metrics, log-level");
     files_refused_text(
         f, "[account x]\nhost = h\n",
         "c.ini:2: key 'host' belongs into [server]; allowed in [account]: server, user, "

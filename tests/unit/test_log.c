@@ -6,9 +6,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -96,6 +100,143 @@ static void a_line_is_one_line(void **state)
     close(fds[1]);
 }
 
+/* A log whose lines can be read back. */
+struct piped {
+    struct log log;
+    int fds[2];
+    char line[2 * LOG_LINE_SIZE];
+};
+
+static void piped_open(struct piped *p)
+{
+    assert_int_equal(pipe2(p->fds, O_NONBLOCK), 0);
+    log_init(&p->log, p->fds[1]);
+}
+
+static void piped_close(struct piped *p)
+{
+    close(p->fds[0]);
+    close(p->fds[1]);
+}
+
+/* "" for none. */
+static const char *piped_line(struct piped *p)
+{
+    ssize_t n = read(p->fds[0], p->line, sizeof(p->line) - 1);
+    p->line[n > 0 ? n : 0] = '\0';
+    return p->line;
+}
+
+static void an_event_is_keys_and_values(void **state)
+{
+    (void)state;
+    struct piped p;
+    struct log_event e;
+    piped_open(&p);
+    log_begin(&e, &p.log, LEVEL_WARNING, "the account failed");
+    log_text(&e, "account", "alice@acme.example");
+    log_text(&e, "server", "");
+    log_text(&e, "source", NULL);
+    log_number(&e, "session", UINT64_MAX);
+    log_text(&e, "error", "10% \"refused\" by C:\\ and\r\nme");
+    log_end(&e);
+    assert_string_equal(piped_line(&p),
+                        "level=warning msg=\"the account failed\" "
+                        "account=alice@acme.example session=18446744073709551615 "
+                        "error=\"10% \\\"refused\\\" by C:\\\\ and\\\\x0d\\\\x0ame\"\n");
+    log_say(&p.log, LEVEL_ERROR, "stopped", "a=b");
+    assert_string_equal(piped_line(&p), "level=error msg=stopped error=\"a=b\"\n");
+    log_say(&p.log, LEVEL_INFO, "stopped", NULL);
+    assert_string_equal(piped_line(&p), "level=info msg=stopped\n");
+    piped_close(&p);
+}
+
+static void a_time_is_local_with_its_offset(void **state)
+{
+    (void)state;
+    struct piped p;
+    struct log_event e;
+    piped_open(&p);
+    assert_int_equal(setenv("TZ", "TST-2", 1), 0);
+    tzset();
+    log_begin(&e, &p.log, LEVEL_INFO, "m");
+    log_time(&e, "since", 86399);
+    log_end(&e);
+    assert_string_equal(piped_line(&p),
+                        "level=info msg=m since=1970-01-02T01:59:59+0200\n");
+    piped_close(&p);
+}
+
+static void a_long_value_is_cut_and_its_quotes_closed(void **state)
+{
+    (void)state;
+    struct piped p;
+    struct log_event e;
+    char longest[2 * LOG_LINE_SIZE];
+    piped_open(&p);
+    for (size_t i = 0; i < 2; i++) {
+        memset(longest, i == 0 ? 'x' : '"', sizeof(longest) - 1);
+        longest[0] = ' ';
+        longest[sizeof(longest) - 1] = '\0';
+        log_begin(&e, &p.log, LEVEL_INFO, "m");
+        log_text(&e, "error", longest);
+        log_text(&e, "more", longest);
+        log_text(&e, "last", longest); /* is left out */
+        log_end(&e);
+        const char *line = piped_line(&p);
+        size_t size = strlen(line);
+        assert_in_range(size, LOG_LINE_SIZE - 64, LOG_LINE_SIZE);
+        assert_string_equal(line + size - 5, "...\"\n");
+        assert_int_equal(line[size - 6], longest[1]);
+        assert_null(strstr(line, "last"));
+    }
+    piped_close(&p);
+}
+
+static void less_urgent_events_than_the_level_are_not_written(void **state)
+{
+    (void)state;
+    struct piped p;
+    piped_open(&p);
+    log_say(&p.log, LEVEL_DEBUG, "m", NULL);
+    assert_string_equal(piped_line(&p), "");
+    assert_int_equal(log_level_from_name("warning", &p.log.level), 0);
+    log_say(&p.log, LEVEL_INFO, "m", NULL);
+    assert_string_equal(piped_line(&p), "");
+    log_say(&p.log, LEVEL_WARNING, "m", NULL);
+    assert_string_equal(piped_line(&p), "level=warning msg=m\n");
+    assert_int_equal(log_level_from_name("debug", &p.log.level), 0);
+    log_say(&p.log, LEVEL_DEBUG, "m", NULL);
+    assert_string_equal(piped_line(&p), "level=debug msg=m\n");
+    assert_int_not_equal(log_level_from_name("warn", &p.log.level), 0);
+    piped_close(&p);
+}
+
+static void the_journal_is_given_priorities(void **state)
+{
+    (void)state;
+    struct piped p;
+    struct stat st;
+    char name[64];
+    assert_int_equal(setenv("JOURNAL_STREAM", "1:1", 1), 0);
+    piped_open(&p);
+    assert_false(p.log.journal); /* it is another stream's */
+    assert_int_equal(fstat(p.fds[1], &st), 0);
+    snprintf(name, sizeof(name), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    assert_int_equal(setenv("JOURNAL_STREAM", name, 1), 0);
+    log_init(&p.log, p.fds[1]);
+    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+    log_say(&p.log, LEVEL_ERROR, "m", NULL);
+    assert_string_equal(piped_line(&p), "<3>level=error msg=m\n");
+    log_say(&p.log, LEVEL_WARNING, "m", NULL);
+    assert_string_equal(piped_line(&p), "<4>level=warning msg=m\n");
+    log_say(&p.log, LEVEL_INFO, "m", NULL);
+    assert_string_equal(piped_line(&p), "<6>level=info msg=m\n");
+    log_line(&p.log, "wrong: %d", 5);
+    assert_string_equal(piped_line(&p), "<3>wrong: 5\n");
+    piped_close(&p);
+}
+
 static void no_status_where_there_is_no_terminal(void **state)
 {
     (void)state;
@@ -167,6 +308,11 @@ int main(void)
         cmocka_unit_test(bytes_that_are_not_utf8_are_escaped),
         cmocka_unit_test(long_text_is_cut_between_characters),
         cmocka_unit_test(a_line_is_one_line),
+        cmocka_unit_test(an_event_is_keys_and_values),
+        cmocka_unit_test(a_time_is_local_with_its_offset),
+        cmocka_unit_test(a_long_value_is_cut_and_its_quotes_closed),
+        cmocka_unit_test(less_urgent_events_than_the_level_are_not_written),
+        cmocka_unit_test(the_journal_is_given_priorities),
         cmocka_unit_test(no_status_where_there_is_no_terminal),
         cmocka_unit_test(a_line_takes_the_status_away),
         cmocka_unit_test(what_cannot_be_written_is_lost),
