@@ -8,7 +8,7 @@
 #include "archive/verify.h"
 #include "tests/crash/image.h"
 #include "tests/crash/recorder.h"
-#include "tests/crash/workload.h"
+#include "tests/crash/session.h"
 #include "tests/support/archive_fixture.h"
 
 #include <assert.h>
@@ -295,7 +295,7 @@ static bool check_going_on(struct check *c, uint64_t random)
     int err = open_archive(c, c->folder, ARCHIVE_WRITE, &a);
     if (err != 0)
         return broken(c, "does not open to go on: %s", error_text(err));
-    err = workload_session(a, c->mail, &plan);
+    err = session_run(a, c->mail, &plan);
     if (err != 0) {
         leave(a);
         return broken(c, "cannot go on: %s", error_text(err));

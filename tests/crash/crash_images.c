@@ -279,7 +279,8 @@ static void workload(struct run *r, uint64_t seed)
     struct timespec began, ended;
     clock_gettime(CLOCK_MONOTONIC, &began);
     record(r, seed, &recorded);
-    if (recorded.wrong || recorded.failures > 0 || recorded.deleted == 0) {
+    if (recorded.wrong || recorded.failures > 0 || recorded.deleted == 0 ||
+        recorded.moved_beside == 0) {
         tap_comment(recorded.why);
         tap_result(&r->tap, false, "the workload runs without a failure");
         event_log_free(&r->log);

@@ -1,233 +1,18 @@
 #include "tests/crash/workload.h"
 
 #include "archive/archive.h"
-#include "archive/archive_internal.h"
-#include "archive/deletion.h"
 #include "archive/error.h"
-#include "archive/intake.h"
-#include "archive/lookup.h"
-#include "archive/reader.h"
 #include "archive/repack.h"
 #include "archive/store.h"
 #include "tests/crash/image.h"
+#include "tests/crash/session.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define HOST "pop.example"
-
-/* One session while it runs. */
-struct session {
-    struct archive *archive;
-    const struct mail *mail;
-    const struct session_plan *plan;
-    struct codec *codec;
-    struct lookup *lookup;
-    struct intake *intake;
-    uint32_t number, source;
-    bool taken[MAIL_EACH]; /* and not yet acknowledged */
-    unsigned waiting;
-};
-
-static int append(void *arg, struct record *r)
-{
-    return store_append(arg, r);
-}
-
-static int session_begin(struct session *s)
-{
-    const char *name = s->mail->accounts[s->plan->account].name;
-    s->codec = codec_create();
-    assert(s->codec != NULL);
-    int err = lookup_create(s->archive, &s->lookup);
-    if (err == 0)
-        err = store_origin(s->archive, span_text(name), span_text(HOST), span_text(name),
-                           &s->number, &s->source);
-    const struct intake_config config = {.archive = s->archive,
-                                         .lookup = s->lookup,
-                                         .codec = s->codec,
-                                         .account = s->number,
-                                         .source = s->source,
-                                         .emit = append,
-                                         .arg = s->archive};
-    return err != 0 ? err : intake_open(&config, &s->intake);
-}
-
-static void session_free(struct session *s)
-{
-    intake_close(s->intake);
-    lookup_destroy(s->lookup);
-    codec_destroy(s->codec);
-}
-
-/* Tell of the messages whose commit has succeeded, by the numbers they were given. */
-static int acknowledge(struct session *s)
-{
-    const struct mail_account *account = &s->mail->accounts[s->plan->account];
-    struct message_meta m;
-    struct reader *reader = NULL;
-    uint64_t n = 0;
-    int err = reader_create(s->archive, &reader);
-    while (err == 0 && s->waiting > 0 &&
-           (err = reader_next(reader, s->number, n, &m)) == 0) {
-        const struct mail_message *message = mail_message(account, m.uidl);
-        n = m.n;
-        if (message == NULL || !s->taken[message - account->messages])
-            continue;
-        s->taken[message - account->messages] = false;
-        s->waiting--;
-        s->plan->told(s->plan->arg, MARK_ACKNOWLEDGED, s->plan->account,
-                      (unsigned)(message - account->messages), n);
-    }
-    reader_destroy(reader);
-    return err;
-}
-
-static int commit(struct session *s)
-{
-    int err = intake_flush(s->intake);
-    if (err == 0)
-        err = store_commit(s->archive);
-    return err != 0 ? err : acknowledge(s);
-}
-
-static bool some_are_gone(const struct session *s)
-{
-    bool some = false;
-    for (unsigned i = 0; i < MAIL_EACH; i++)
-        some = some || s->plan->gone[i];
-    return some;
-}
-
-static int take(struct session *s, unsigned message, struct buffer *text)
-{
-    const struct mail_message *m = &s->mail->accounts[s->plan->account].messages[message];
-    enum intake_result result = INTAKE_ARCHIVED;
-    mail_text(s->mail, s->plan->account, message, text);
-    int err = intake_begin(s->intake, span_text(m->uidl), m->size);
-    if (err == 0)
-        err = intake_add(s->intake, text->data, text->size);
-    if (err == 0)
-        err = intake_end(s->intake, 0, &result);
-    /* Every UIDL is listed, so none may pass for a new name of another message. */
-    if (err == 0 && result == INTAKE_DEDUPLICATED && !some_are_gone(s))
-        err = ERR_PROTOCOL;
-    s->taken[message] = err == 0 && result == INTAKE_ARCHIVED;
-    s->waiting += s->taken[message];
-    return err;
-}
-
-static int take_all(struct session *s, const bool *wanted)
-{
-    struct buffer text = {0};
-    unsigned done = 0;
-    int err = 0;
-    for (unsigned i = 0; err == 0 && i < MAIL_EACH && done < s->plan->most; i++) {
-        if (!wanted[i])
-            continue;
-        err = take(s, i, &text);
-        if (err == 0 && ++done % s->plan->batch == 0)
-            err = commit(s);
-    }
-    buffer_free(&text);
-    return err != 0 ? err : commit(s);
-}
-
-static int ignore_bytes(void *arg, const uint8_t *data, size_t size)
-{
-    (void)arg;
-    (void)data;
-    (void)size;
-    return 0;
-}
-
-/* The copies are read back (not past the page cache: this disk is memory). */
-static int prove(struct session *s, struct deletion_plan *plan)
-{
-    struct reader *reader = NULL;
-    int err = reader_create(s->archive, &reader);
-    for (size_t i = 0; err == 0 && i < plan->count; i++) {
-        struct deletion_item *item = &plan->items[i];
-        item->proven = reader_body(reader, s->number, item->n, ignore_bytes, NULL) == 0;
-    }
-    reader_destroy(reader);
-    return err;
-}
-
-/* The intent first, durable, then the wire. Numbers are those of the listing, from 1. */
-static int delete_planned(struct session *s)
-{
-    struct deletion_plan *plan = intake_plan(s->intake);
-    int err = prove(s, plan);
-    if (err == 0)
-        err = intake_intend(s->intake);
-    if (err == 0)
-        err = store_commit(s->archive);
-    for (size_t i = 0; err == 0 && i < plan->count; i++) {
-        struct deletion_item *item = &plan->items[i];
-        s->plan->told(s->plan->arg, MARK_DELE, s->plan->account, item->number - 1, item->n);
-        item->state = DELETION_ACCEPTED;
-    }
-    return err;
-}
-
-static int journal(struct session *s)
-{
-    struct session_meta m = {.state = SESSION_COMPLETE,
-                             .trusted = 1,
-                             .flags = s->plan->deletes ? SESSION_DELETES : 0,
-                             .listed = MAIL_EACH,
-                             .began_us = 1,
-                             .ended_us = 2,
-                             .address = span_text("127.0.0.1:995")};
-    int err = intake_session(s->intake, &m);
-    return err != 0 ? err : store_commit(s->archive);
-}
-
-/* Judge what the server lists. In a delete session, what is to be fetched again is wanted,
- * too. */
-static void judge(struct session *s, bool *wanted)
-{
-    const struct session_plan *plan = s->plan;
-    unsigned offered = 0;
-    for (unsigned i = 0; i < MAIL_EACH; i++) {
-        const struct mail_message *m = &s->mail->accounts[plan->account].messages[i];
-        if (plan->gone[i])
-            continue;
-        enum intake_verdict verdict = intake_judge(s->intake, span_text(m->uidl), m->size);
-        if (!plan->deletes)
-            wanted[i] = verdict == INTAKE_WANTED;
-        else if (verdict == INTAKE_KNOWN && offered < plan->most) {
-            enum intake_offer offer = intake_offer(s->intake, i + 1);
-            wanted[i] = offer == INTAKE_COMPARE;
-            offered += offer != INTAKE_KEEP;
-        }
-    }
-}
-
-int workload_session(struct archive *a, const struct mail *mail,
-                     const struct session_plan *plan)
-{
-    struct session s = {.archive = a, .mail = mail, .plan = plan};
-    bool wanted[MAIL_EACH] = {false};
-    int err = session_begin(&s);
-    if (err == 0) {
-        (void)intake_may_delete(s.intake, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US);
-        judge(&s, wanted);
-        intake_listed(s.intake, true);
-        err = take_all(&s, wanted);
-    }
-    if (err == 0 && plan->deletes)
-        err = delete_planned(&s);
-    if (err == 0)
-        err = journal(&s);
-    session_free(&s);
-    return err;
-}
+/* Of the pauses that repacking makes, fetching takes one in so many. */
+#define BESIDE_EACH 6u
 
 /* The archive's life. */
 struct life {
@@ -293,17 +78,10 @@ static void failed(struct life *l, int err)
     close_failed(l);
 }
 
-static int repack(struct life *l)
-{
-    const struct repack_options options = {.remove_now = random_below(&l->random, 2) == 0};
-    struct repack_summary summary;
-    return archive_repack(l->archive, &options, &summary);
-}
-
-static int session_of(struct life *l, bool deletes)
+static struct session_plan plan_session(struct life *l, bool deletes)
 {
     const unsigned account = (unsigned)random_below(&l->random, MAIL_ACCOUNTS);
-    const struct session_plan plan = {
+    return (struct session_plan){
         .account = account,
         .most = 1 + (unsigned)random_below(&l->random, deletes ? 2 : 7),
         .batch = 1 + (unsigned)random_below(&l->random, 3),
@@ -311,15 +89,84 @@ static int session_of(struct life *l, bool deletes)
         .gone = l->gone[account],
         .told = told,
         .arg = l};
-    return workload_session(l->archive, l->options->mail, &plan);
+}
+
+static int session_of(struct life *l, bool deletes)
+{
+    const struct session_plan plan = plan_session(l, deletes);
+    return session_run(l->archive, l->options->mail, &plan);
+}
+
+static int repack(struct life *l)
+{
+    const struct repack_options options = {.remove_now = random_below(&l->random, 2) == 0};
+    struct repack_summary summary;
+    return archive_repack(l->archive, &options, &summary);
+}
+
+/* Fetching beside repacking, in its pauses: of the two segments that are open each gets its
+ * commits while the other has some of a batch. */
+struct beside {
+    struct life *life;
+    struct session *session; /* under way */
+    int err;                 /* of fetching: repacking ends with it */
+};
+
+static int fetch_a_step(struct beside *b)
+{
+    struct life *l = b->life;
+    bool over = false;
+    if (b->err == 0 && b->session == NULL) {
+        const struct session_plan plan = plan_session(l, random_below(&l->random, 4) == 0);
+        b->err = session_begin(l->archive, l->options->mail, &plan, &b->session);
+    } else if (b->err == 0)
+        b->err = session_step(b->session, &over);
+    if (over || b->err != 0) {
+        session_end(b->session);
+        b->session = NULL;
+    }
+    return b->err;
+}
+
+static int fetch_meanwhile(void *arg, uint64_t bytes_done, uint64_t bytes_total)
+{
+    const struct beside *b = arg;
+    (void)bytes_done;
+    (void)bytes_total;
+    return random_below(&b->life->random, BESIDE_EACH) == 0 ? fetch_a_step(arg) : 0;
+}
+
+static int fetch_before(void *arg, int (*work)(void *work_arg), void *work_arg)
+{
+    int err = fetch_a_step(arg);
+    return err != 0 ? err : work(work_arg);
+}
+
+static int repack_beside(struct life *l)
+{
+    struct beside b = {.life = l};
+    const struct repack_options options = {.remove_now = random_below(&l->random, 2) == 0,
+                                           .in_store = fetch_before,
+                                           .progress = fetch_meanwhile,
+                                           .arg = &b};
+    struct repack_summary summary;
+    int err = archive_repack(l->archive, &options, &summary);
+    while (err == 0 && b.session != NULL)
+        err = fetch_a_step(&b);
+    session_end(b.session);
+    l->result->moved_beside += summary.segments_read;
+    return b.err != 0 ? b.err : err;
 }
 
 /* What happens between two sessions. */
 static int between(struct life *l, unsigned session)
 {
+    const unsigned sessions = l->options->sessions;
     int err;
-    if (session == l->options->sessions * 2 / 3)
+    if (session == sessions * 2 / 3)
         return repack(l);
+    if (session == sessions / 3 || session == sessions * 5 / 6)
+        return repack_beside(l);
     switch (random_below(&l->random, 5)) {
     case 0:
         return store_seal(l->archive);
@@ -340,9 +187,11 @@ static int one_session(struct life *l, unsigned session)
     int err = l->archive == NULL ? open_archive(l) : 0;
     if (err == 0)
         err = session_of(l, false);
+    if (err == 0)
+        err = between(l, session);
     if (err == ERR_PROTOCOL)
         wrong(l, "a new message passed for another", err);
-    return err != 0 ? err : between(l, session);
+    return err;
 }
 
 static bool create(struct life *l)
