@@ -1,5 +1,7 @@
 #include "daemon/health.h"
 
+#include "daemon/cause.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,29 +75,70 @@ void health_adopt(struct health *h, struct health *old)
     }
 }
 
-static bool news(struct health_problem *problem, const char *text, int64_t now_s)
+static void set_text(struct health_problem *p, const char *text)
 {
-    const char *last = problem->text != NULL ? problem->text : "";
-    if (strncmp(last, text, HEALTH_TEXT_SIZE - 1) == 0)
-        return false;
-    free(problem->text);
-    problem->text = text[0] != '\0' ? strndup(text, HEALTH_TEXT_SIZE - 1) : NULL;
-    if (text[0] == '\0')
-        problem->since_s = 0;
-    else if (problem->since_s == 0)
-        problem->since_s = now_s;
-    return true;
+    if (p->text != NULL && strncmp(p->text, text, HEALTH_TEXT_SIZE - 1) == 0)
+        return;
+    free(p->text);
+    p->text = text[0] != '\0' ? strndup(text, HEALTH_TEXT_SIZE - 1) : NULL;
 }
 
-bool health_account_news(struct health *h, uint32_t account, const char *text,
-                         int64_t now_s)
+static struct health_news works(struct health_problem *p)
 {
-    return news(&h->accounts[account].problem, text, now_s);
+    struct health_news news = {.failures = p->failures, .since_s = p->since_s};
+    news.event = p->told ? HEALTH_WORKS : HEALTH_NOTHING;
+    set_text(p, "");
+    *p = (struct health_problem){.cause = p->cause, .told_s = p->told_s};
+    return news;
 }
 
-bool health_server_news(struct health *h, uint32_t server, const char *text, int64_t now_s)
+/* A clock that was put back ends every wait. */
+static bool passed(const struct health_problem *p, int64_t wait_s, int64_t now_s)
 {
-    return news(&h->servers[server], text, now_s);
+    return p->told_s == 0 || now_s < p->told_s || now_s - p->told_s >= wait_s;
+}
+
+static int64_t wait_s(const struct health_problem *p, uint64_t cause, bool lasting)
+{
+    if (p->cause != cause)
+        return 0;
+    return p->told ? p->again_s : lasting ? 0 : HEALTH_QUIET_S;
+}
+
+static struct health_news fails(struct health_problem *p, const char *text, uint64_t cause,
+                                bool lasting, int64_t now_s)
+{
+    set_text(p, text);
+    p->since_s = p->since_s != 0 ? p->since_s : now_s;
+    p->failures++;
+    struct health_news news = {.failures = p->failures, .since_s = p->since_s};
+    if (!passed(p, wait_s(p, cause, lasting), now_s))
+        return news;
+    bool still = p->told && p->cause == cause;
+    news.event = still ? HEALTH_STILL : HEALTH_FAILS;
+    p->again_s = still ? p->again_s * 2 : HEALTH_AGAIN_S;
+    if (p->again_s > HEALTH_AGAIN_MAX_S)
+        p->again_s = HEALTH_AGAIN_MAX_S;
+    p->told = true;
+    p->cause = cause;
+    p->told_s = now_s;
+    return news;
+}
+
+struct health_news health_account_news(struct health *h, uint32_t account, const char *text,
+                                       bool lasting, int64_t now_s)
+{
+    struct health_problem *p = &h->accounts[account].problem;
+    const char *user = h->config->accounts[account].user;
+    return text[0] == '\0' ? works(p)
+                           : fails(p, text, cause_of(text, user), lasting, now_s);
+}
+
+struct health_news health_server_news(struct health *h, uint32_t server, const char *text,
+                                      int64_t now_s)
+{
+    struct health_problem *p = &h->servers[server];
+    return text[0] == '\0' ? works(p) : fails(p, text, cause_of(text, NULL), false, now_s);
 }
 
 void health_complete(struct health *h, uint32_t account, uint64_t listed, int64_t at_s)

@@ -1,6 +1,7 @@
-/* How each server and account has fared, for the log, which says a thing once, and for the
- * status: what is wrong with it and since when, its last complete poll. Of this process
- * only, but for what the archive knows. Times are seconds of CLOCK_REALTIME. One thread. */
+/* How each server and account has fared, for the log, which does not say a thing with each
+ * try, and for the status: what is wrong with it and since when, its last complete poll. Of
+ * this process only, but for what the archive knows. Times are seconds of CLOCK_REALTIME.
+ * One thread. */
 #ifndef MAILCASK_DAEMON_HEALTH_H
 #define MAILCASK_DAEMON_HEALTH_H
 
@@ -12,11 +13,36 @@
 #define HEALTH_TEXT_SIZE 640 /* with its NUL; a longer problem is cut */
 #define HEALTH_LISTED_UNKNOWN UINT64_MAX
 
+/* A failure that goes on is told again after so long, then after twice as long, at last
+ * once in HEALTH_AGAIN_MAX_S. One that comes and goes is told of once in HEALTH_QUIET_S. */
+#define HEALTH_AGAIN_S 3600
+#define HEALTH_AGAIN_MAX_S 86400
+#define HEALTH_QUIET_S 60
+
 struct health;
 
 struct health_problem {
-    char *text;      /* the newest; NULL: all is well, or memory ran out */
-    int64_t since_s; /* of the first without anything good in between; 0: all is well */
+    char *text;        /* the newest; NULL: all is well, or memory ran out */
+    int64_t since_s;   /* of the first without anything good in between; 0: all is well */
+    uint64_t failures; /* since then */
+    bool told;         /* that it fails, */
+    uint64_t cause;    /* for this cause: the last that was told, also of problems before */
+    int64_t told_s;    /* when that was; 0: never */
+    int64_t again_s;   /* how long after that it is told again */
+};
+
+enum health_event {
+    HEALTH_NOTHING, /* to be told */
+    HEALTH_FAILS,   /* it worked before, or failed for another cause */
+    HEALTH_STILL,   /* it fails as it was told */
+    HEALTH_WORKS,   /* it failed, which was told */
+};
+
+/* What is to be told. failures, since_s: as above; with HEALTH_WORKS those that were. */
+struct health_news {
+    enum health_event event;
+    uint64_t failures;
+    int64_t since_s;
 };
 
 struct health_polls {
@@ -33,11 +59,13 @@ void health_free(struct health *h);
  * config_same_server(). old: only to be freed. */
 void health_adopt(struct health *h, struct health *old);
 
-/* What its newest session says is wrong, "" that all is well. True if that is another text
- * than the last one. */
-bool health_account_news(struct health *h, uint32_t account, const char *text,
-                         int64_t now_s);
-bool health_server_news(struct health *h, uint32_t server, const char *text, int64_t now_s);
+/* What its newest session says is wrong, "" that all is well. lasting: it is not tried
+ * again by itself, so that there is no later time to tell it. The caller tells what is
+ * returned. */
+struct health_news health_account_news(struct health *h, uint32_t account, const char *text,
+                                       bool lasting, int64_t now_s);
+struct health_news health_server_news(struct health *h, uint32_t server, const char *text,
+                                      int64_t now_s);
 
 /* A poll has found everything that the server lists archived. An earlier one than the last
  * is ignored. listed: HEALTH_LISTED_UNKNOWN leaves it as it was. */

@@ -4,6 +4,7 @@
 #include "daemon/clock.h"
 #include "daemon/config_keys.h"
 #include "daemon/exits.h"
+#include "daemon/news.h"
 #include "daemon/progress.h"
 #include "daemon/requests.h"
 #include "daemon/rounds.h"
@@ -91,14 +92,11 @@ static int select_accounts(struct once *o)
     return 0;
 }
 
-static void say_failure(const struct once *o, const struct session_end *end)
+static void say_failure(struct once *o, const struct session_end *end)
 {
     char text[ROUNDS_SENTENCE_SIZE];
     rounds_sentence(&o->rounds, end, text);
-    (void)health_account_news(o->rounds.health, end->account, text, (int64_t)time(NULL));
-    if (text[0] != '\0')
-        rounds_say(&o->rounds, rounds_level(&end->outcome), "the account failed", end,
-                   "error", text);
+    news_of_account(&o->rounds, end, text);
 }
 
 /* A message that breaks its session is put aside after POOL_TROUBLE_MAX times. A service
@@ -121,7 +119,7 @@ static void go_round(struct once *o, struct session_end *end)
     outcome->more = true;
 }
 
-/* The verdict on an account, one line at most, comes with its last session: failures that
+/* The verdict on an account comes with its last session: failures that
  * were tried again do not count, messages that were put aside in between do. */
 static void judge(struct once *o, struct session_end *end)
 {
@@ -205,6 +203,7 @@ static int finish(struct once *o, int err)
     int late_err = rounds_close(&o->rounds);
     err = err != 0 ? err : late_err;
     take_ends(o, err != 0);
+    news_tell_gathered(&o->rounds, true);
     log_status(o->how->log, "");
     tally_summary(text, &o->tally);
     (void)printf("%s\n", text);

@@ -18,9 +18,9 @@ struct once_config {
     struct signals *signals; /* open */
 };
 
-/* Fetch from each account until it is complete or fails, whatever went before (Q53). Each
- * failed account is a line in the log, the summary one on standard output. Returns the exit
- * status: 0, 1 (some failed, or a signal ended it), 2 (a name is unknown), 4. */
+/* Fetch from each account until it is complete or fails, whatever went before (Q53). The
+ * log names each failed account and why, the summary one on standard output. Returns the
+ * exit status: 0, 1 (some failed, or a signal ended it), 2 (a name is unknown), 4. */
 int once_run(const struct once_config *how);
 
 #endif

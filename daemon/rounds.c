@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "daemon/clock.h"
+#include "daemon/news.h"
 #include "daemon/process.h"
 
 #include <errno.h>
@@ -45,6 +46,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
         err = deletes_new(config, clock_offset_s(), &r->deletes);
     if (err == 0)
         err = refused_new(config, &r->refused);
+    if (err == 0) /* a pass names everyone; of a service status does */
+        err = gather_new(mode == SCHEDULER_ONCE, &r->gather);
     if (err == 0)
         err = scheduler_new(config, selected, mode, process_seed(), clock_now_ms(),
                             &r->scheduler);
@@ -66,6 +69,7 @@ void rounds_destroy(struct rounds *r)
     health_free(r->health);
     deletes_free(r->deletes);
     refused_free(r->refused);
+    gather_free(r->gather);
     config_free(r->config);
     *r = (struct rounds){0};
 }
@@ -365,9 +369,8 @@ static void not_begun(struct rounds *r, uint32_t account, int err)
     outcome_set(&outcome, SCOPE_PROCESS, RETRY_BACKOFF,
                 "The session was not begun: %s; it will be tried again later.",
                 err == -EBUSY ? "an earlier one has not ended" : error_text(err));
-    if (health_account_news(r->health, account, outcome.text, (int64_t)time(NULL)))
-        rounds_say(r, LEVEL_WARNING, "the account failed",
-                   &(struct session_end){.account = account}, "error", outcome.text);
+    const struct session_end end = {.account = account, .outcome = outcome};
+    news_of_account(r, &end, outcome.text);
     scheduler_done(r->scheduler, account, &outcome, clock_now_ms());
 }
 
@@ -387,8 +390,8 @@ static void resume_suspended(struct rounds *r)
     uint64_t now_ms = clock_now_ms();
     uint32_t account = 0;
     while (refused_next(r->refused, now_ms, &account)) {
-        rounds_say(r, LEVEL_INFO, "its password has changed; the account is polled again",
-                   &(struct session_end){.account = account}, NULL, NULL);
+        news_tell(r,
+                  &(const struct news){.kind = NEWS_PASSWORD_CHANGED, .account = account});
         scheduler_resume(r->scheduler, account, now_ms);
     }
 }
@@ -467,9 +470,14 @@ void rounds_begin(struct rounds *r)
         begin(r, account);
 }
 
+static uint64_t sooner(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
 static int wait_ms(const struct rounds *r, uint64_t max_ms)
 {
-    uint64_t ms = max_ms;
+    uint64_t ms = sooner(gather_wait_ms(r->gather, clock_now_ms()), max_ms);
     if (r->archive != NULL && (marks_changed(r->marks) || pauses_changed(r->pauses)))
         ms = ms < STATE_SAVE_MS ? ms : STATE_SAVE_MS;
     if (r->archive != NULL) {
@@ -487,12 +495,7 @@ static int wait_ms(const struct rounds *r, uint64_t max_ms)
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
-static uint64_t sooner(uint64_t one, uint64_t other)
-{
-    return one < other ? one : other;
-}
-
-void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
+void rounds_wait(struct rounds *r, struct signals *signals, struct control *control,
                  struct metrics_server *metrics, uint64_t max_ms)
 {
     struct pollfd fds[4 + CONTROL_FDS_MAX] = {
@@ -510,40 +513,7 @@ void rounds_wait(const struct rounds *r, struct signals *signals, struct control
     take_lookups(r);
     control_serve(control, clock_now_ms());
     metrics_server_serve(metrics, clock_now_ms());
-}
-
-static void tell_session(const struct rounds *r, const struct session_end *end)
-{
-    const struct pool_counts *counts = &end->counts;
-    struct log_event e;
-    rounds_event(&e, r, LEVEL_DEBUG, "session ended", end->account, end->number);
-    log_text(&e, "kind", end->kind == POOL_DELETE ? "delete" : "fetch");
-    if (counts->listed != SIZE_UNKNOWN)
-        log_number(&e, "listed", counts->listed);
-    log_number(&e, "known", counts->known);
-    log_number(&e, "fetched", counts->fetched);
-    log_number(&e, "bytes", counts->bytes);
-    log_number(&e, "deleted", counts->deleted);
-    log_text(&e, "scope", scope_name(end->outcome.scope));
-    log_text(&e, "retry", retry_name(end->outcome.retry));
-    log_text(&e, "error", end->outcome.text);
-    log_end(&e);
-}
-
-/* What is told of a session however it ended. */
-static void tell_remarkable(struct rounds *r, const struct session_end *end)
-{
-    if (end->aside[0] != '\0')
-        rounds_say(r, LEVEL_WARNING, "a message is quarantined", end, "error", end->aside);
-    if (deletes_clock_behind_news(r->deletes, end))
-        rounds_say(r, LEVEL_ERROR,
-                   "the clock is behind what was archived last; nothing is deleted from "
-                   "servers until it is right",
-                   end, NULL, NULL);
-    bool news = deletes_renumbered_news(r->deletes, end);
-    if (end->notice[0] != '\0' && (news || !end->renumbered))
-        rounds_say(r, LEVEL_WARNING, "the mailbox is not as it was", end, "error",
-                   end->notice);
+    news_tell_gathered(r, false);
 }
 
 bool rounds_take(struct rounds *r, struct session_end *out)
@@ -557,8 +527,7 @@ bool rounds_take(struct rounds *r, struct session_end *out)
             marks_put(r->marks, out->account, &out->marks);
             marks_spend(r->marks, out->account, (int64_t)time(NULL), out->counts.bytes);
         }
-        tell_session(r, out);
-        tell_remarkable(r, out);
+        news_of_session(r, out);
         return true;
     }
     return false;

@@ -8,6 +8,7 @@
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/deletes.h"
+#include "daemon/gather.h"
 #include "daemon/health.h"
 #include "daemon/log.h"
 #include "daemon/lookups.h"
@@ -34,6 +35,7 @@ struct rounds {
     struct marks *marks;
     struct pauses *pauses;
     struct health *health;
+    struct gather *gather; /* of news.h */
     struct deletes *deletes;
     struct refused *refused;
     uint64_t state_saved_ms; /* 0: not even loaded */
@@ -85,8 +87,9 @@ void rounds_begin(struct rounds *r);
 
 /* Wait until a session ends, a signal comes, a look-up is answered, it is an account's
  * turn, or max_ms have passed. Takes the signals, then serves the control socket and
- * metrics, which may be NULL. */
-void rounds_wait(const struct rounds *r, struct signals *signals, struct control *control,
+ * metrics, which may be NULL; then
+ * tells what was gathered (news.h). */
+void rounds_wait(struct rounds *r, struct signals *signals, struct control *control,
                  struct metrics_server *metrics, uint64_t max_ms);
 
 /* A session that has ended, to be given to rounds_settle() before anything else is asked of
@@ -111,13 +114,6 @@ void rounds_sentence(const struct rounds *r, const struct session_end *end,
  * it has no session. */
 void rounds_event(struct log_event *e, const struct rounds *r, enum log_level level,
                   const char *message, uint32_t account, uint64_t session);
-
-/* Such an event with one more field, or none: text may be NULL. */
-void rounds_say(const struct rounds *r, enum log_level level, const char *message,
-                const struct session_end *end, const char *key, const char *text);
-
-/* Of a session that failed so: LEVEL_ERROR if it is not tried again by itself. */
-enum log_level rounds_level(const struct outcome *outcome);
 
 /* One line: version, archive, loop, accounts and servers. selected: as scheduler_new(). */
 void rounds_announce(const struct rounds *r, const bool *selected);

@@ -92,17 +92,3 @@ void rounds_event(struct log_event *e, const struct rounds *r, enum log_level le
     if (session != 0)
         log_number(e, "session", session);
 }
-
-void rounds_say(const struct rounds *r, enum log_level level, const char *message,
-                const struct session_end *end, const char *key, const char *text)
-{
-    struct log_event e;
-    rounds_event(&e, r, level, message, end->account, end->number);
-    log_text(&e, key, text);
-    log_end(&e);
-}
-
-enum log_level rounds_level(const struct outcome *outcome)
-{
-    return outcome->retry == RETRY_NEVER ? LEVEL_ERROR : LEVEL_WARNING;
-}

@@ -4,6 +4,7 @@
 #include "daemon/clock.h"
 #include "daemon/exits.h"
 #include "daemon/metrics_source.h"
+#include "daemon/news.h"
 #include "daemon/notify.h"
 #include "daemon/requests.h"
 #include "daemon/rounds.h"
@@ -34,64 +35,35 @@ struct service {
     char problem[ARCHIVE_PROBLEM_SIZE]; /* why it is not open, as said last */
 };
 
-static void say_fetched(const struct service *v, const struct session_end *end)
+static void say_mail(struct service *v, const struct session_end *end, enum news_kind kind,
+                     uint64_t messages, uint64_t bytes)
 {
-    struct log_event e;
-    if (end->counts.fetched == 0)
-        return;
-    rounds_event(&e, &v->rounds, LEVEL_INFO, "mail archived", end->account, end->number);
-    log_number(&e, "messages", end->counts.fetched);
-    log_number(&e, "bytes", end->counts.bytes);
-    log_end(&e);
+    const struct news news = {.kind = kind,
+                              .account = end->account,
+                              .session = end->number,
+                              .messages = messages,
+                              .bytes = bytes};
+    if (messages > 0)
+        news_tell(&v->rounds, &news);
 }
 
-static void say_deleted(const struct service *v, const struct session_end *end)
-{
-    struct log_event e;
-    if (end->counts.deleted == 0)
-        return;
-    rounds_event(&e, &v->rounds, LEVEL_INFO, "mail deleted from the server", end->account,
-                 end->number);
-    log_number(&e, "messages", end->counts.deleted);
-    log_end(&e);
-}
-
-/* One line for a server, however many of its accounts meet the same fault. */
-static void say_server_failure(struct service *v, const struct session_end *end,
-                               const char *text)
-{
-    const struct config *config = v->rounds.config;
-    uint32_t index = (uint32_t)(config->accounts[end->account].server - config->servers);
-    if (health_server_news(v->rounds.health, index, text, (int64_t)time(NULL)))
-        rounds_say(&v->rounds, rounds_level(&end->outcome), "the server failed", end,
-                   "error", text);
-}
-
+/* Of a server's fault its accounts are not to blame. */
 static void say_end(struct service *v, const struct session_end *end)
 {
     struct rounds *r = &v->rounds;
-    const struct config_server *server = r->config->accounts[end->account].server;
-    const struct outcome *outcome = &end->outcome;
-    int64_t now_s = (int64_t)time(NULL);
     char text[ROUNDS_SENTENCE_SIZE];
-    say_fetched(v, end);
-    say_deleted(v, end);
+    say_mail(v, end, NEWS_ARCHIVED, end->counts.fetched, end->counts.bytes);
+    say_mail(v, end, NEWS_DELETED, end->counts.deleted, 0);
     if (end->stopped)
         return;
     rounds_sentence(r, end, text);
-    if (outcome->scope == SCOPE_SERVER) {
-        say_server_failure(v, end, text);
+    if (end->outcome.scope == SCOPE_SERVER) {
+        news_of_server(r, end, text);
         return;
     }
-    if (end->held && outcome->scope != SCOPE_PROCESS &&
-        health_server_news(r->health, (uint32_t)(server - r->config->servers), "", now_s))
-        rounds_say(r, LEVEL_INFO, "the server works again", end, NULL, NULL);
-    if (health_account_news(r->health, end->account, text, now_s)) {
-        bool failed = text[0] != '\0';
-        rounds_say(r, failed ? rounds_level(outcome) : LEVEL_INFO,
-                   failed ? "the account failed" : "the account works again", end, "error",
-                   text);
-    }
+    if (end->held && end->outcome.scope != SCOPE_PROCESS)
+        news_of_server(r, end, "");
+    news_of_account(r, end, text);
 }
 
 /* archive_failed: what the sessions say of it is said once, not by each of them; and they
@@ -283,6 +255,7 @@ static int serve(struct service *v)
     stop_answering(v);
     int err = rounds_close(&v->rounds);
     take_ends(v, true);
+    news_tell_gathered(&v->rounds, true);
     log_say(v->how->log, LEVEL_INFO, "mailcaskd has stopped", NULL);
     return err;
 }

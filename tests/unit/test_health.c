@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -42,21 +43,81 @@ static struct config *two_accounts(void **state)
                                            "[account b]\nserver = one\nuser = v\n");
 }
 
-static void a_text_is_news_once(void **state)
+static enum health_event account_event(struct health *h, uint32_t i, const char *text,
+                                       int64_t now_s)
+{
+    return health_account_news(h, i, text, false, now_s).event;
+}
+
+static enum health_event server_event(struct health *h, uint32_t i, const char *text,
+                                      int64_t now_s)
+{
+    return health_server_news(h, i, text, now_s).event;
+}
+
+static void a_failure_is_told_when_it_begins_and_ends(void **state)
 {
     struct config *config = two_accounts(state);
     struct health *h = new_health(config);
     uint32_t a = account(config, "a"), b = account(config, "b");
-    assert_false(health_account_news(h, a, "", 1)); /* nothing was wrong */
-    assert_true(health_account_news(h, a, "wrong password", 2));
-    assert_false(health_account_news(h, a, "wrong password", 3));
-    assert_true(health_account_news(h, b, "wrong password", 4));
-    assert_true(health_account_news(h, a, "in use", 5));
-    assert_true(health_account_news(h, a, "", 6));
-    assert_false(health_account_news(h, a, "", 7));
-    assert_true(health_server_news(h, server(config, "one"), "refused", 8));
-    assert_false(health_server_news(h, server(config, "one"), "refused", 9));
-    assert_true(health_server_news(h, server(config, "two"), "refused", 10));
+    assert_int_equal(account_event(h, a, "", 1), HEALTH_NOTHING); /* nothing was wrong */
+    assert_int_equal(account_event(h, a, "wrong password", 2), HEALTH_FAILS);
+    assert_int_equal(account_event(h, a, "wrong password", 3), HEALTH_NOTHING);
+    assert_int_equal(account_event(h, b, "wrong password", 4), HEALTH_FAILS);
+    assert_int_equal(account_event(h, a, "in use", 5), HEALTH_FAILS);
+    struct health_news news = health_account_news(h, a, "", false, 62);
+    assert_int_equal(news.event, HEALTH_WORKS);
+    assert_int_equal(news.failures, 3);
+    assert_int_equal(news.since_s, 2);
+    assert_int_equal(account_event(h, a, "", 63), HEALTH_NOTHING);
+    assert_int_equal(server_event(h, server(config, "one"), "refused", 8), HEALTH_FAILS);
+    assert_int_equal(server_event(h, server(config, "one"), "refused", 9), HEALTH_NOTHING);
+    assert_int_equal(server_event(h, server(config, "two"), "refused", 10), HEALTH_FAILS);
+    health_free(h);
+    config_free(config);
+}
+
+static void a_failure_that_lasts_is_told_at_growing_intervals(void **state)
+{
+    static const int64_t told[] = {0, 3600, 10800, 25200, 54000, 111600, 198000, 284400};
+    struct config *config = two_accounts(state);
+    struct health *h = new_health(config);
+    size_t count = 0;
+    for (int64_t s = 0; s <= 284400; s += 60) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "refused, id %d of a@b", (int)s);
+        struct health_news news = health_account_news(h, 0, text, false, 1000 + s);
+        assert_string_equal(health_account(h, 0)->text, text); /* the newest */
+        if (news.event == HEALTH_NOTHING)
+            continue;
+        assert_int_equal(news.event, s == 0 ? HEALTH_FAILS : HEALTH_STILL);
+        assert_int_equal(s, told[count++]);
+        assert_int_equal(news.failures, s / 60 + 1);
+        assert_int_equal(news.since_s, 1000);
+    }
+    assert_int_equal(count, sizeof(told) / sizeof(told[0]));
+    /* A clock put back ends the wait. */
+    assert_int_equal(account_event(h, 0, "refused, id 1 of c@d", 5), HEALTH_STILL);
+    health_free(h);
+    config_free(config);
+}
+
+static void a_failure_that_comes_and_goes_is_told_once_a_minute(void **state)
+{
+    struct config *config = two_accounts(state);
+    struct health *h = new_health(config);
+    assert_int_equal(server_event(h, 0, "refused", 100), HEALTH_FAILS);
+    assert_int_equal(server_event(h, 0, "", 101), HEALTH_WORKS);
+    assert_int_equal(server_event(h, 0, "refused", 102), HEALTH_NOTHING);
+    assert_int_equal(health_server(h, 0)->since_s, 102);
+    assert_int_equal(server_event(h, 0, "", 103), HEALTH_NOTHING);
+    assert_int_equal(server_event(h, 0, "refused", 104), HEALTH_NOTHING);
+    assert_int_equal(server_event(h, 0, "refused", 100 + HEALTH_QUIET_S), HEALTH_FAILS);
+    /* It is told at once where it will not be tried again. */
+    assert_int_equal(account_event(h, 0, "wrong password", 200), HEALTH_FAILS);
+    assert_int_equal(account_event(h, 0, "", 201), HEALTH_WORKS);
+    assert_int_equal(health_account_news(h, 0, "wrong password", true, 202).event,
+                     HEALTH_FAILS);
     health_free(h);
     config_free(config);
 }
@@ -67,12 +128,12 @@ static void a_problem_is_as_old_as_its_first_failure(void **state)
     struct health *h = new_health(config);
     uint32_t a = account(config, "a");
     assert_null(health_account(h, a)->text);
-    (void)health_account_news(h, a, "timed out", 10);
-    (void)health_account_news(h, a, "timed out", 20);
-    (void)health_account_news(h, a, "in use", 30);
+    (void)health_account_news(h, a, "timed out", false, 10);
+    (void)health_account_news(h, a, "timed out", false, 20);
+    (void)health_account_news(h, a, "in use", false, 30);
     assert_string_equal(health_account(h, a)->text, "in use");
     assert_int_equal(health_account(h, a)->since_s, 10);
-    (void)health_account_news(h, a, "", 40);
+    (void)health_account_news(h, a, "", false, 40);
     assert_null(health_account(h, a)->text);
     assert_int_equal(health_account(h, a)->since_s, 0);
     (void)health_server_news(h, 0, "refused", 50);
@@ -89,9 +150,9 @@ static void a_long_text_is_cut_and_news_once(void **state)
     char text[HEALTH_TEXT_SIZE + 100];
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
-    assert_true(health_account_news(h, 0, text, 1));
+    assert_int_equal(account_event(h, 0, text, 1), HEALTH_FAILS);
     assert_int_equal(strlen(health_account(h, 0)->text), HEALTH_TEXT_SIZE - 1);
-    assert_false(health_account_news(h, 0, text, 2));
+    assert_int_equal(account_event(h, 0, text, 2), HEALTH_NOTHING);
     health_free(h);
     config_free(config);
 }
@@ -119,7 +180,7 @@ static void after_reload(void **state, const char *text, bool server_kept,
 {
     struct config *before = two_accounts(state);
     struct health *old = new_health(before);
-    (void)health_account_news(old, account(before, "a"), "said", 10);
+    (void)health_account_news(old, account(before, "a"), "said", false, 10);
     (void)health_server_news(old, server(before, "one"), "said", 20);
     health_complete(old, account(before, "a"), 3, 30);
 
@@ -132,7 +193,8 @@ static void after_reload(void **state, const char *text, bool server_kept,
     assert_int_equal(health_account(h, a)->since_s, mailbox_kept ? 10 : 0);
     assert_int_equal(health_server(h, server(after, "one"))->since_s, server_kept ? 20 : 0);
     assert_int_equal(health_polls(h, a)->complete_s, mailbox_kept ? 30 : 0);
-    assert_int_equal(health_account_news(h, a, "said", 40), !mailbox_kept);
+    assert_int_equal(account_event(h, a, "said", 40),
+                     mailbox_kept ? HEALTH_NOTHING : HEALTH_FAILS);
     health_free(h);
     config_free(after);
 }
@@ -154,7 +216,9 @@ static void a_reload_keeps_what_still_holds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_text_is_news_once),
+        cmocka_unit_test(a_failure_is_told_when_it_begins_and_ends),
+        cmocka_unit_test(a_failure_that_lasts_is_told_at_growing_intervals),
+        cmocka_unit_test(a_failure_that_comes_and_goes_is_told_once_a_minute),
         cmocka_unit_test(a_problem_is_as_old_as_its_first_failure),
         cmocka_unit_test(a_long_text_is_cut_and_news_once),
         cmocka_unit_test(the_last_complete_poll_is_kept),

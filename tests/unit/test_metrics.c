@@ -261,7 +261,7 @@ static void accounts_are_counted_by_their_state(void **state)
     uint32_t account = 0;
     assert_true(turns_next(r->scheduler, later_ms, &account));
     scheduler_done(r->scheduler, account, &denied, later_ms);
-    (void)health_account_news(r->health, account, "wrong password", 5);
+    (void)health_account_news(r->health, account, "wrong password", false, 5);
     assert_true(turns_next(r->scheduler, later_ms, &account));
     pauses_begin(r->pauses, PAUSE_SERVER, 0, 6);
     const char *text = look(&w);

@@ -192,7 +192,7 @@ static void an_account_is_told(void **state)
     assert_int_equal(answer_time(&o, "last_complete"), 0);
     assert_true(turns_next(r->scheduler, now_ms, &account));
     scheduler_done(r->scheduler, account, &denied, now_ms);
-    (void)health_account_news(r->health, account, "wrong password", 700);
+    (void)health_account_news(r->health, account, "wrong password", false, 700);
     health_complete(r->health, account, 12, 600);
     o = find(ask(&w, "status"), "account", "a00001");
     assert_text(&o, "server", "one");
