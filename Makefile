@@ -39,7 +39,8 @@ SAN    :=
 PKGS    = openssl liburing libzstd lmdb libxxhash gmime-3.0 libsystemd libmicrohttpd
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g'))$(PKG_CFLAGS)
 LIBS_DAEMON := -lssl -lcrypto -luring -lzstd -llmdb -lxxhash -lmodpbase64 -lsystemd -lmicrohttpd
-LIBS_TOOLS   = $(eval LIBS_TOOLS := -lcrypto -lzstd -llmdb -lxxhash -lmodpbase64 $$(shell pkg-config --libs gmime-3.0))$(LIBS_TOOLS)
+# Not GMime: tools/display.c loads it when it is needed.
+LIBS_TOOLS  := -lcrypto -lzstd -llmdb -lxxhash -lmodpbase64
 
 CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMAILCASK_VERSION='"$(VERSION)"' -I.
 HARDEN   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2

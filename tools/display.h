@@ -1,4 +1,5 @@
-/* Header fields for a person's eyes. The door to GMime and GLib. */
+/* Header fields for a person's eyes. The door to GMime and GLib, which are loaded when the
+ * first display is created, and not with the program. */
 #ifndef MAILCASK_TOOLS_DISPLAY_H
 #define MAILCASK_TOOLS_DISPLAY_H
 
@@ -8,12 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DISPLAY_LIBRARY "libgmime-3.0.so.0"
+
 /* Sets GMime up for the process: all are created by one thread; then each is used by one
  * thread at a time. */
 struct display;
 
-/* NULL when memory runs out. */
-struct display *display_create(void);
+/* 0; -ENOMEM; -ELIBACC: DISPLAY_LIBRARY cannot be loaded, or is another one by now. */
+int display_create(struct display **out);
 void display_destroy(struct display *d);
 
 /* A field as received, unfolded: RFC 2047 words are decoded, raw 8-bit text is taken as
@@ -27,8 +30,8 @@ void display_decode(struct display *d, struct span field, struct buffer *out);
 bool display_date(struct display *d, struct span field, int64_t *out_s);
 
 /* How many columns of a terminal clean text takes. */
-size_t display_width(struct span text);
+size_t display_width(const struct display *d, struct span text);
 /* How many of its first bytes fit into columns. */
-size_t display_fit(struct span text, size_t columns);
+size_t display_fit(const struct display *d, struct span text, size_t columns);
 
 #endif

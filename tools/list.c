@@ -37,11 +37,11 @@ static struct span clean_field(struct listing *l, struct span field)
 static void print_from(struct listing *l, struct span from)
 {
     struct span text = clean_field(l, from);
-    size_t width = display_width(text);
+    size_t width = display_width(l->display, text);
     bool cut = width > FROM_COLUMNS;
     if (cut) {
-        text.size = display_fit(text, FROM_COLUMNS - 1);
-        width = display_width(text) + 1;
+        text.size = display_fit(l->display, text, FROM_COLUMNS - 1);
+        width = display_width(l->display, text) + 1;
     }
     output_bytes(l->out, text.data, text.size);
     output_print(l->out, "%s%*s", cut ? "…" : "", (int)(FROM_COLUMNS - width), "");
@@ -138,9 +138,8 @@ static int list_account(struct listing *l, struct archive *a)
 {
     struct reader *reader = NULL;
     int rc = reader_create(a, &reader);
-    l->display = display_create();
-    if (rc == 0 && l->display == NULL)
-        rc = -ENOMEM;
+    if (rc == 0)
+        rc = display_create(&l->display);
     l->times.display = l->display;
     int status = rc != 0 ? say_failed("list", rc) : list_messages(l, reader);
     if (l->out->error == 0)

@@ -2,6 +2,7 @@
 
 #include "archive/error.h"
 #include "daemon/config.h"
+#include "tools/display.h"
 #include "tools/exits.h"
 #include "tools/say.h"
 
@@ -187,6 +188,7 @@ int open_account(struct archive *a, const char *name, struct account_info *out)
 
 int say_failed(const char *what, int err)
 {
-    say("%s: %s", what, error_text(err));
+    /* The one library that is loaded later than the program. */
+    say("%s: %s", err == -ELIBACC ? DISPLAY_LIBRARY : what, error_text(err));
     return err == ERR_DAMAGED ? EXIT_DAMAGE : EXIT_CANNOT;
 }

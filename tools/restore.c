@@ -110,8 +110,8 @@ static void print_summary(const struct restore *r, struct output *out)
 
 static int open_lane(struct restore_lane *lane, struct archive *a)
 {
-    lane->times.display = display_create();
-    return lane->times.display != NULL ? reader_create(a, &lane->reader) : -ENOMEM;
+    int rc = display_create(&lane->times.display);
+    return rc != 0 ? rc : reader_create(a, &lane->reader);
 }
 
 int restore_open(struct restore *r, struct archive *a, unsigned lanes)

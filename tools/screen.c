@@ -1,7 +1,5 @@
 #include "tools/screen.h"
 
-#include "tools/display.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -41,19 +39,32 @@ static void leave(struct screen *s)
         (void)tcsetattr(STDIN_FILENO, TCSANOW, &s->modes);
 }
 
-int screen_open(struct screen *s, struct output *out)
+/* From now on signals wait at signal_fd. */
+static int hold_signals(struct screen *s)
 {
     sigset_t taken;
-    *s = (struct screen){.out = out, .signal_fd = -1};
     (void)sigemptyset(&taken);
     for (size_t i = 0; i < SIGNAL_COUNT; i++)
         (void)sigaddset(&taken, signals[i]);
     if (sigprocmask(SIG_BLOCK, &taken, &s->mask) != 0)
         return -errno;
     s->signal_fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (s->signal_fd < 0) {
-        int err = -errno;
-        (void)sigprocmask(SIG_SETMASK, &s->mask, NULL);
+    if (s->signal_fd >= 0)
+        return 0;
+    int err = -errno;
+    (void)sigprocmask(SIG_SETMASK, &s->mask, NULL);
+    return err;
+}
+
+int screen_open(struct screen *s, struct output *out)
+{
+    *s = (struct screen){.out = out, .signal_fd = -1};
+    int err = display_create(&s->display);
+    if (err != 0)
+        return err;
+    err = hold_signals(s);
+    if (err != 0) {
+        display_destroy(s->display);
         return err;
     }
     s->typed = isatty(STDIN_FILENO) == 1 && tcgetattr(STDIN_FILENO, &s->modes) == 0;
@@ -67,12 +78,13 @@ void screen_close(struct screen *s)
     leave(s);
     (void)close(s->signal_fd);
     (void)sigprocmask(SIG_SETMASK, &s->mask, NULL);
+    display_destroy(s->display);
 }
 
 static void put_line(struct screen *s, struct span line, size_t columns)
 {
     output_print(s->out, "\033[K");
-    output_bytes(s->out, line.data, display_fit(line, columns));
+    output_bytes(s->out, line.data, display_fit(s->display, line, columns));
 }
 
 void screen_draw(struct screen *s, struct span text)

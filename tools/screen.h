@@ -5,6 +5,7 @@
 #define MAILCASK_TOOLS_SCREEN_H
 
 #include "archive/bytes.h"
+#include "tools/display.h"
 #include "tools/output.h"
 
 #include <signal.h>
@@ -13,7 +14,8 @@
 #include <termios.h>
 
 struct screen {
-    struct output *out;   /* borrowed; the terminal */
+    struct output *out; /* borrowed; the terminal */
+    struct display *display;
     bool typed;           /* standard input is a terminal, too, */
     struct termios modes; /* which had these modes, */
     bool keys;            /* and is still there: q ends */
@@ -27,7 +29,7 @@ enum screen_event {
     SCREEN_END,     /* q, Ctrl-C, SIGTERM, SIGHUP, SIGQUIT */
 };
 
-/* 0 or -errno. */
+/* 0, -errno, or what display_create() returns. */
 int screen_open(struct screen *s, struct output *out);
 void screen_close(struct screen *s);
 

@@ -141,9 +141,23 @@ def restore():
     is_(cask.tool("show", f"{users[0]}/9999").status, 1, "no such message: exit 1")
 
 
+def without_gmime():
+    """What only decoding needs, only decoding waits for."""
+    hidden = cask.folder / "libraries"
+    hidden.mkdir()
+    (hidden / "libgmime-3.0.so.0").write_bytes(b"nothing of the kind\n")
+    env = {"LD_LIBRARY_PATH": str(hidden)}
+    result = cask.tool("list", "--account", users[0], env=env)
+    is_(result.status, 4, "a library that cannot be loaded: exit 4")
+    like(result.err.decode(), "libgmime", "and it is named")
+    result = cask.tool("show", f"{users[1]}/1", env=env)
+    is_(result.out, wire[users[1]][0], "show does without")
+
+
 reindex()
 damage()
 heal()
 missing_segment()
 restore()
+without_gmime()
 done()
