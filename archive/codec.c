@@ -2,8 +2,12 @@
 
 #include "archive/error.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <zstd.h>
+
+/* Twice the largest body: a frame that wants to look back further is none of ours. */
+#define WINDOW_LOG_MAX 23
 
 struct codec {
     ZSTD_CCtx *compress;
@@ -41,13 +45,44 @@ int codec_compress(struct codec *c, int level, const void *data, size_t size, vo
     return 0;
 }
 
+static int ready_to_decompress(struct codec *c)
+{
+    if (c->decompress != NULL)
+        return 0;
+    c->decompress = ZSTD_createDCtx();
+    if (c->decompress == NULL)
+        return ERR_COMPRESSION;
+    size_t rc = ZSTD_DCtx_setParameter(c->decompress, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+    return ZSTD_isError(rc) ? ERR_COMPRESSION : 0;
+}
+
 int codec_decompress(struct codec *c, const void *data, size_t size, void *out,
                      size_t raw_size)
 {
-    if (c->decompress == NULL && (c->decompress = ZSTD_createDCtx()) == NULL)
-        return ERR_COMPRESSION;
+    int err = ready_to_decompress(c);
+    if (err != 0)
+        return err;
     size_t n = ZSTD_decompressDCtx(c->decompress, out, raw_size, data, size);
     return ZSTD_isError(n) || n != raw_size ? ERR_DAMAGED : 0;
+}
+
+int codec_decompress_start(struct codec *c, const void *frame, size_t frame_size, void *out,
+                           size_t size)
+{
+    ZSTD_inBuffer from = {.src = frame, .size = frame_size};
+    ZSTD_outBuffer to = {.dst = out, .size = size};
+    int err = ready_to_decompress(c);
+    if (err != 0)
+        return err;
+    (void)ZSTD_DCtx_reset(c->decompress, ZSTD_reset_session_only);
+    while (to.pos < to.size) {
+        size_t before = from.pos + to.pos;
+        size_t rc = ZSTD_decompressStream(c->decompress, &to, &from);
+        bool over = rc == 0 && to.pos < to.size;
+        if (ZSTD_isError(rc) || over || from.pos + to.pos == before)
+            return ERR_DAMAGED;
+    }
+    return 0;
 }
 
 int codec_raw_size(const void *data, size_t size, size_t max, size_t *out_size)

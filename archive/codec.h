@@ -31,6 +31,11 @@ int codec_compress(struct codec *c, int level, const void *data, size_t size, vo
 int codec_decompress(struct codec *c, const void *data, size_t size, void *out,
                      size_t raw_size);
 
+/* The first size bytes of what one frame holds, and no more work than that takes. 0;
+ * ERR_DAMAGED, also if it holds less. What follows is not looked at. */
+int codec_decompress_start(struct codec *c, const void *frame, size_t frame_size, void *out,
+                           size_t size);
+
 /* The content size a frame claims, if it is one and claims at most max: 0 or ERR_DAMAGED.
  */
 int codec_raw_size(const void *data, size_t size, size_t max, size_t *out_size);

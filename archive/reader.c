@@ -33,6 +33,7 @@ struct open_segment {
 struct reader {
     struct archive *archive;
     bool from_disk;
+    bool for_one;
     struct codec *codec;
     struct sha256 *hash;
     struct index_txn *txn; /* reset between look-ups */
@@ -41,7 +42,7 @@ struct reader {
     struct open_segment segments[OPEN_SEGMENTS];
     struct record_view view; /* the record read last, */
     struct place place;      /* its place (segment 0: none), */
-    bool body_loaded;        /* and whether view.body is its raw body */
+    bool body_loaded;        /* and whether view.body is its raw body, or the start of it */
     bool metas_open;         /* metas walks its meta, and gave `message` last */
     struct block_meta_reader metas;
     struct message_meta message;
@@ -66,13 +67,14 @@ static int find_part(void *arg, const uint8_t sha256[SHA256_SIZE], struct place 
 
 static int read_part(void *arg, const struct place *place, struct record_view *view);
 
-static int create(struct archive *a, bool from_disk, struct reader **out)
+/* The rest of the reader is nothing yet. */
+static int create(struct archive *a, const struct reader *kind, struct reader **out)
 {
-    struct reader *r = calloc(1, sizeof(*r));
+    struct reader *r = malloc(sizeof(*r));
     if (r == NULL)
         return -ENOMEM;
+    *r = *kind;
     r->archive = a;
-    r->from_disk = from_disk;
     r->codec = codec_create();
     r->hash = sha256_create();
     const struct part_reader parts = {.find = find_part, .read = read_part, .arg = r};
@@ -91,12 +93,17 @@ static int create(struct archive *a, bool from_disk, struct reader **out)
 
 int reader_create(struct archive *a, struct reader **out)
 {
-    return create(a, false, out);
+    return create(a, &(struct reader){0}, out);
 }
 
 int reader_create_from_disk(struct archive *a, struct reader **out)
 {
-    return create(a, true, out);
+    return create(a, &(struct reader){.from_disk = true}, out);
+}
+
+int reader_create_for_one(struct archive *a, struct reader **out)
+{
+    return create(a, &(struct reader){.for_one = true}, out);
 }
 
 void reader_destroy(struct reader *r)
@@ -325,23 +332,32 @@ int reader_find_uidl(struct reader *r, uint32_t account, uint32_t source, struct
     return err == 0 && s.n == 0 ? ERR_NOT_FOUND : err;
 }
 
+/* Make the first `upto` bytes of the raw body of r->view, at least, present. */
+static int load_body(struct reader *r, uint64_t upto)
+{
+    struct segment_file *f = NULL;
+    if (r->body_loaded && upto <= r->view.body.size)
+        return 0;
+    int err = get_segment(r, r->place.segment, &f);
+    if (err == 0)
+        err = segment_read_body_start(
+            f, &r->view, r->for_one ? upto : r->view.header.body_raw_size, r->codec);
+    r->body_loaded = err == 0;
+    return err;
+}
+
 /* What the message in r->view keeps of its own. */
 static int own_slice(struct reader *r, const struct message_meta *m, struct span *out)
 {
-    uint64_t encoded = 0, decoded = 0;
+    uint64_t encoded = 0, decoded = 0, raw_size = r->view.header.body_raw_size;
     int err = run_meta_total(m->runs, &encoded, &decoded);
     if (err == 0 && encoded > m->size)
         err = ERR_DAMAGED;
-    if (err == 0 && !r->body_loaded) {
-        struct segment_file *f = NULL;
-        err = get_segment(r, r->place.segment, &f);
-        if (err == 0)
-            err = segment_read_body(f, &r->view, r->codec);
-        r->body_loaded = err == 0;
-    }
     uint64_t size = m->size - encoded;
-    if (err == 0 && (m->place > r->view.body.size || size > r->view.body.size - m->place))
+    if (err == 0 && (m->place > raw_size || size > raw_size - m->place))
         err = ERR_DAMAGED;
+    if (err == 0)
+        err = load_body(r, m->place + size);
     if (err == 0)
         *out = span_of(r->view.body.data + m->place, size);
     return err;

@@ -17,6 +17,12 @@ int reader_create(struct archive *a, struct reader **out);
 /* A reader that takes all it needs of the segments from the disk itself, past the page
  * cache (proof.h): every function below may then return ERR_NOT_FROM_DISK, too. */
 int reader_create_from_disk(struct archive *a, struct reader **out);
+/* A reader for one message, or for a few anywhere: of the block that a message is in only
+ * as much is decompressed as comes before its end. What is checked stays the same: the
+ * block as it is stored by its checksum, the message by its SHA-256; only the bytes behind
+ * the message might not decompress, which is nothing to it. Walking an account so is slow.
+ */
+int reader_create_for_one(struct archive *a, struct reader **out);
 void reader_destroy(struct reader *r);
 
 /* What is known of message n of an account. The spans are good until the next call on this

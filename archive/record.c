@@ -219,7 +219,7 @@ int record_decode_meta(const struct record_header *h, const uint8_t *stored,
     return err;
 }
 
-int record_decode_body(const struct record_header *h, const uint8_t *stored,
+int record_decode_body(const struct record_header *h, const uint8_t *stored, uint64_t upto,
                        struct codec *codec, struct buffer *out)
 {
     buffer_clear(out);
@@ -227,16 +227,20 @@ int record_decode_body(const struct record_header *h, const uint8_t *stored,
         return ERR_DAMAGED;
     if (h->codec == CODEC_STORED && h->body_size != h->body_raw_size)
         return ERR_DAMAGED;
-    uint8_t *to = buffer_reserve(out, h->body_raw_size + 1);
+    if (upto > h->body_raw_size)
+        return ERR_DAMAGED;
+    uint8_t *to = buffer_reserve(out, upto + 1);
     if (to == NULL)
         return -ENOMEM;
     int err = 0;
-    if (h->codec == CODEC_ZSTD)
-        err = codec_decompress(codec, stored, h->body_size, to, h->body_raw_size);
-    else if (h->body_size > 0)
-        memcpy(to, stored, h->body_size);
+    if (h->codec == CODEC_ZSTD && upto < h->body_raw_size)
+        err = codec_decompress_start(codec, stored, h->body_size, to, upto);
+    else if (h->codec == CODEC_ZSTD)
+        err = codec_decompress(codec, stored, h->body_size, to, upto);
+    else if (upto > 0)
+        memcpy(to, stored, upto);
     if (err == 0)
-        out->size = h->body_raw_size;
+        out->size = upto;
     return err;
 }
 

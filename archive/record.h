@@ -71,9 +71,9 @@ int record_decode_header(struct record_header *h, uint64_t sync_word, uint64_t o
 int record_decode_meta(const struct record_header *h, const uint8_t *stored,
                        struct codec *codec, struct buffer *out);
 
-/* Check a stored body and put its raw bytes into out (cleared before). 0, ERR_DAMAGED,
- * -ENOMEM. */
-int record_decode_body(const struct record_header *h, const uint8_t *stored,
+/* Check a stored body, all of it, and put the first `upto` of its body_raw_size raw bytes
+ * into out (cleared before). 0, ERR_DAMAGED, -ENOMEM. */
+int record_decode_body(const struct record_header *h, const uint8_t *stored, uint64_t upto,
                        struct codec *codec, struct buffer *out);
 
 /* "BLOCK", or "type 99". Static. */

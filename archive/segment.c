@@ -361,7 +361,7 @@ int record_view_unpack(const struct record_view *pack, struct span *rest,
     return out->meta.failed ? -ENOMEM : 0;
 }
 
-int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec)
+static int read_stored_body(struct segment_file *f, struct record_view *v)
 {
     const struct record_header *h = &v->header;
     uint64_t at = v->offset + record_header_size(h) + h->meta_size;
@@ -370,12 +370,31 @@ int segment_read_body(struct segment_file *f, struct record_view *v, struct code
     if (to == NULL)
         return -ENOMEM;
     int err = read_at(f, to, h->body_size, at);
+    if (err == 0)
+        v->stored_body.size = h->body_size;
+    return err;
+}
+
+int segment_read_body_start(struct segment_file *f, struct record_view *v, uint64_t upto,
+                            struct codec *codec)
+{
+    int err = read_stored_body(f, v);
     if (err != 0)
         return err;
-    v->stored_body.size = h->body_size;
+    return record_decode_body(&v->header, v->stored_body.data, upto, codec, &v->body);
+}
+
+int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec)
+{
+    const struct record_header *h = &v->header;
     if (codec != NULL)
-        return record_decode_body(h, to, codec, &v->body);
-    return checksum64(to, h->body_size, 0) == h->body_checksum ? 0 : ERR_DAMAGED;
+        return segment_read_body_start(f, v, h->body_raw_size, codec);
+    int err = read_stored_body(f, v);
+    if (err != 0)
+        return err;
+    return checksum64(v->stored_body.data, h->body_size, 0) == h->body_checksum
+               ? 0
+               : ERR_DAMAGED;
 }
 
 /* A valid header at this place? */

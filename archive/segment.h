@@ -108,6 +108,10 @@ int record_view_unpack(const struct record_view *pack, struct span *rest,
 
 /* Then its body: stored, and checked; with codec also raw. 0; ERR_DAMAGED; -errno. */
 int segment_read_body(struct segment_file *f, struct record_view *v, struct codec *codec);
+/* The same, but of the raw body only the first `upto` bytes: ERR_DAMAGED if it has fewer.
+ */
+int segment_read_body_start(struct segment_file *f, struct record_view *v, uint64_t upto,
+                            struct codec *codec);
 
 /* From `offset` on, the first place below limit that holds a valid record header: 0 or
  * ERR_NOT_FOUND. */

@@ -30,7 +30,7 @@ static int show_message(struct archive *a, const struct options *o,
     if (status != EXIT_DONE)
         return status;
     struct reader *reader = NULL;
-    int rc = reader_create(a, &reader);
+    int rc = reader_create_for_one(a, &reader);
     if (rc == 0)
         rc = reader_body(reader, account.number, id->n, print_piece, out);
     reader_destroy(reader);

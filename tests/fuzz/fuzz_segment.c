@@ -170,6 +170,17 @@ static bool plausible(const struct record_view *v)
     return true;
 }
 
+/* The first half of the body in v is what it is within the whole. */
+static void check_start(struct stand *s, struct segment_file *f, struct record_view *v)
+{
+    size_t half = v->body.size / 2;
+    uint8_t *copy = fuzz_copy(v->body.data, half);
+    FUZZ_CHECK(segment_read_body_start(f, v, half, s->codec) == 0);
+    FUZZ_CHECK(v->body.size == half);
+    FUZZ_CHECK(half == 0 || memcmp(v->body.data, copy, half) == 0);
+    free(copy);
+}
+
 /* Every record, as recovery and verification walk them; false if it is none of a writer's.
  */
 static bool walk(struct stand *s, struct segment_file *f)
@@ -195,6 +206,8 @@ static bool walk(struct stand *s, struct segment_file *f)
         FUZZ_CHECK(err != 0 || v.body.size == v.header.body_raw_size);
         FUZZ_CHECK(err != 0 || v.header.codec != CODEC_STORED ||
                    v.body.size == v.header.body_size);
+        if (err == 0)
+            check_start(s, f, &v);
         at += record_size(&v.header);
     }
     record_view_free(&v);

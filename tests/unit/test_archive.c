@@ -85,6 +85,45 @@ static void odd_bytes_come_back_exact(void **state)
     assert_sound(f);
 }
 
+struct expected {
+    const char *text;
+    size_t size;
+};
+
+static int compare(void *arg, const uint8_t *data, size_t size)
+{
+    struct expected *e = arg;
+    assert_true(size <= e->size);
+    assert_memory_equal(data, e->text, size);
+    e->text += size;
+    e->size -= size;
+    return 0;
+}
+
+/* Of a block it decompresses now more, now less than before. */
+static void a_reader_for_one_gives_every_message(void **state)
+{
+    static const uint64_t order[] = {1, 200, 199, 2, 100, 101, 100, 201, 3, 200};
+    struct fixture *f = *state;
+    struct account_info info;
+    struct reader *reader = NULL;
+    char *text = malloc(1500000);
+    fixture_session(f, "a@x", 0, 200, 2000);
+    fixture_session(f, "a@x", 200, 1, 1400000);
+    assert_int_equal(archive_find_account(f->archive, "a@x", &info), 0);
+    assert_int_equal(reader_create_for_one(f->archive, &reader), 0);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        size_t wanted = order[i] == 201 ? 1400000 : 2000;
+        struct expected e = {
+            .text = text, .size = fixture_message("a@x", (int)order[i] - 1, wanted, text)};
+        assert_int_equal(reader_body(reader, info.number, order[i], compare, &e), 0);
+        assert_int_equal(e.size, 0);
+    }
+    assert_int_equal(reader_body(reader, info.number, 202, compare, NULL), ERR_NOT_FOUND);
+    reader_destroy(reader);
+    free(text);
+}
+
 /* Sizes around a block's and a chunk's limits, each fed in pieces. */
 static void large_messages_come_back_exact(void **state)
 {
@@ -459,6 +498,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(messages_come_back_exact),
         TEST(odd_bytes_come_back_exact),
+        TEST(a_reader_for_one_gives_every_message),
         TEST(large_messages_come_back_exact),
         TEST(an_aborted_message_leaves_nothing),
         TEST(a_second_session_wants_nothing),

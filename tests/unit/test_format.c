@@ -223,6 +223,52 @@ static void the_golden_segment_reads_back(void **state)
     assert_int_equal(system(path), 0);
 }
 
+static void decode_start(const struct record *r, struct codec *codec, const uint8_t *raw,
+                         uint64_t upto)
+{
+    struct buffer out = {0};
+    assert_int_equal(record_decode_body(&r->header, r->body, upto, codec, &out), 0);
+    assert_int_equal(out.size, upto);
+    assert_memory_equal(out.data, raw, upto);
+    buffer_free(&out);
+}
+
+/* Only the checksum looks at all of the stored body. */
+static void the_start_of_a_body_is_read_without_its_rest(void **state)
+{
+    (void)state;
+    enum { RAW_SIZE = 900000 };
+    struct codec *codec = codec_create();
+    struct record *r = record_create(RECORD_BLOCK, 1, TIME);
+    struct buffer raw = {0}, out = {0};
+    for (uint32_t i = 0; raw.size < RAW_SIZE; i++)
+        buffer_put_u32(&raw, i * i);
+    assert_int_equal(record_fill_body(r, codec, CODEC_LEVEL_FETCH, raw.data, raw.size), 0);
+    assert_int_equal(record_prepare(r, codec), 0);
+    assert_int_equal(r->header.codec, CODEC_ZSTD);
+    for (uint64_t upto = 0; upto <= RAW_SIZE; upto += 60000)
+        decode_start(r, codec, raw.data, upto);
+    assert_int_equal(record_decode_body(&r->header, r->body, RAW_SIZE + 1, codec, &out),
+                     ERR_DAMAGED);
+
+    memset(r->body + r->header.body_size - 1000, 0xA5, 1000);
+    assert_int_equal(record_decode_body(&r->header, r->body, 1000, codec, &out),
+                     ERR_DAMAGED);
+    r->header.body_checksum = checksum64(r->body, r->header.body_size, 0);
+    decode_start(r, codec, raw.data, RAW_SIZE / 2);
+    assert_int_equal(record_decode_body(&r->header, r->body, RAW_SIZE, codec, &out),
+                     ERR_DAMAGED);
+
+    /* A frame that ends too early. */
+    r->header.body_raw_size = 2 * RAW_SIZE;
+    assert_int_equal(record_decode_body(&r->header, r->body, RAW_SIZE + 1, codec, &out),
+                     ERR_DAMAGED);
+    buffer_free(&out);
+    buffer_free(&raw);
+    record_destroy(r);
+    codec_destroy(codec);
+}
+
 /* Evolution: what this version must not read, and what it may pass over. */
 static void later_versions_are_told_apart(void **state)
 {
@@ -280,6 +326,7 @@ int main(void)
         cmocka_unit_test(writing_gives_the_golden_segment),
         cmocka_unit_test(the_document_shows_the_golden_segment),
         cmocka_unit_test(the_golden_segment_reads_back),
+        cmocka_unit_test(the_start_of_a_body_is_read_without_its_rest),
         cmocka_unit_test(later_versions_are_told_apart),
     };
     if (getenv("GOLDEN_WRITE") != NULL)
