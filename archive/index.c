@@ -51,6 +51,7 @@ struct index_txn {
     MDB_cursor *cursors[TABLE_COUNT]; /* made on first seek; a writer's die with it */
     struct sha256 *hash;              /* made on first use */
     bool write;
+    size_t changes;
     int err; /* sticky */
 };
 
@@ -295,6 +296,7 @@ void index_put(struct index_txn *t, enum index_table table, struct span key,
                struct span value)
 {
     MDB_val k = value_of(key), v = value_of(value);
+    t->changes++;
     if (t->err == 0)
         t->err = index_error(mdb_put(t->txn, t->ix->tables[table], &k, &v, 0));
 }
@@ -302,10 +304,16 @@ void index_put(struct index_txn *t, enum index_table table, struct span key,
 void index_delete(struct index_txn *t, enum index_table table, struct span key)
 {
     MDB_val k = value_of(key);
+    t->changes++;
     if (t->err != 0)
         return;
     int rc = mdb_del(t->txn, t->ix->tables[table], &k, NULL);
     t->err = rc == MDB_NOTFOUND ? 0 : index_error(rc);
+}
+
+size_t index_changes(const struct index_txn *t)
+{
+    return t->changes;
 }
 
 void index_fail(struct index_txn *t, int err)

@@ -68,6 +68,8 @@ int index_get(struct index_txn *t, enum index_table table, struct span key,
 void index_put(struct index_txn *t, enum index_table table, struct span key,
                struct span value);
 void index_delete(struct index_txn *t, enum index_table table, struct span key);
+/* Puts and deletes so far. The pages they change stay in memory until the commit. */
+size_t index_changes(const struct index_txn *t);
 /* Record a failure found by a caller that computes rows: the commit will return it. */
 void index_fail(struct index_txn *t, int err);
 

@@ -13,8 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Records indexed in one transaction. */
-#define INDEX_STEP 2048
+/* Rows changed in one transaction, and those of one record more: what it changes stays in
+ * memory, a few MiB. */
+#define INDEX_STEP 16384
 #define COPY_STEP (1u << 20)
 
 /* An unsealed segment between its walk and its seal. */
@@ -32,7 +33,6 @@ struct recovery {
     struct archive *a;
     struct record_view view;
     struct index_txn *txn; /* open while records are being indexed */
-    unsigned in_txn;
     uint64_t last_lsn;
     struct unsealed *unsealed;
     size_t unsealed_count;
@@ -54,7 +54,6 @@ static int end_txn(struct recovery *r)
         return 0;
     struct index_txn *t = r->txn;
     r->txn = NULL;
-    r->in_txn = 0;
     return index_commit(t);
 }
 
@@ -76,7 +75,7 @@ static int apply_view(struct recovery *r, uint64_t id)
     const struct place place = {.segment = id, .offset = r->view.offset};
     index_apply(r->txn, &r->view.header, span_of(r->view.meta.data, r->view.meta.size),
                 &place);
-    return ++r->in_txn == INDEX_STEP ? end_txn(r) : 0;
+    return index_changes(r->txn) >= INDEX_STEP ? end_txn(r) : 0;
 }
 
 static int put_segment_row(struct recovery *r, uint64_t id, const struct segment_row *row)

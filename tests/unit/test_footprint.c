@@ -23,6 +23,10 @@
 #define SMALL_COMMIT 50     /* messages of one account between two commits */
 #define INDEX_BYTES_MAX 600 /* a message */
 
+#define REBUILT_ACCOUNTS 12
+#define REBUILT_MESSAGES 4000
+#define REBUILD_MEMORY_MAX (10u << 20)
+
 #define WAITING_INTAKES 100
 #define INTAKE_MEMORY_MAX 8192
 
@@ -266,6 +270,52 @@ static void a_small_message_takes_little_of_the_index(void **state)
     print_message("# %lu bytes of index a message\n", (unsigned long)each);
 }
 
+struct memory_peak {
+    size_t before, most;
+};
+
+static int sample_memory(void *arg, uint64_t bytes_done, uint64_t bytes_total)
+{
+    struct memory_peak *peak = arg;
+    struct mallinfo2 now = mallinfo2();
+    (void)bytes_done;
+    (void)bytes_total;
+    if (now.uordblks + now.hblkhd > peak->most)
+        peak->most = now.uordblks + now.hblkhd;
+    return 0;
+}
+
+/* Records with very many messages are few, and yet not one transaction. */
+static void a_rebuilt_index_is_not_held_in_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct archive_stats stats;
+    struct memory_peak peak = {0};
+    char name[16];
+    for (unsigned account = 0; account < REBUILT_ACCOUNTS; account++) {
+        snprintf(name, sizeof(name), "user%u", account);
+        fixture_session(f, name, 0, REBUILT_MESSAGES, 200);
+    }
+    fixture_close(f);
+    sample_memory(&peak, 0, 0);
+    peak.before = peak.most;
+    assert_int_equal(archive_open(f->path,
+                                  &(struct archive_options){.mode = ARCHIVE_WRITE,
+                                                            .rebuild_index = true,
+                                                            .progress = sample_memory,
+                                                            .arg = &peak},
+                                  &f->archive),
+                     0);
+    assert_int_equal(archive_stats(f->archive, &stats), 0);
+    assert_int_equal(stats.messages, REBUILT_ACCOUNTS * REBUILT_MESSAGES);
+    size_t bytes = peak.most - peak.before;
+    if (bytes > REBUILD_MEMORY_MAX)
+        fail_msg("%zu bytes of memory for an index of %lu", bytes,
+                 (unsigned long)stats.index_bytes);
+    assert_int_equal(archive_close(f->archive), 0);
+    fixture_open(f, ARCHIVE_WRITE);
+}
+
 /* Thousands of mailboxes are polled at once, and few of them have mail. */
 static void an_intake_without_messages_takes_little_memory(void **state)
 {
@@ -298,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_message_costs_its_block_and_its_parts),
         TEST(a_small_message_takes_little_of_the_index),
+        TEST(a_rebuilt_index_is_not_held_in_memory),
         TEST(an_intake_without_messages_takes_little_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
