@@ -37,6 +37,9 @@
 #define POP3_WINDOW_CEILING 64u /* what window_max may be set to */
 #define POP3_UNANSWERED_MAX ((size_t)1024)
 #define POP3_SESSION_MESSAGES_MAX 500u
+/* Or, where that is more, this part of what is listed: each session on the way through a
+ * deep maildrop lists all of it. */
+#define POP3_SESSION_MESSAGES_PART 8u
 #define POP3_FETCH_MS ((uint64_t)15 * 60 * 1000)
 #define POP3_MESSAGE_MAX ((uint64_t)2 * 1024 * 1024 * 1024)
 #define POP3_BODY_FLOOR ((uint64_t)64 * 1024 * 1024)
@@ -141,7 +144,8 @@ struct pop3_limits {
     unsigned window_start;
     unsigned window_max; /* at most POP3_WINDOW_CEILING */
     size_t unanswered_max;
-    unsigned messages_max; /* retrieved in one session, then QUIT and outcome.more */
+    unsigned messages_max; /* retrieved in one session, or POP3_SESSION_MESSAGES_PART of
+                              the listing, then QUIT and outcome.more */
     uint64_t fetch_ms;     /* likewise, from pop3_connected() on */
     uint64_t
         message_max; /* bytes; with a LIST size min(this, max(2 x LIST + slack, floor)) */

@@ -204,12 +204,19 @@ static bool day_used_up(const struct pop3 *p)
     return spent >= day->left || share_of(p, &next) > day->left - spent;
 }
 
+/* Within this session. */
+static uint64_t messages_max(const struct pop3 *p)
+{
+    uint64_t few = p->config.limits.messages_max;
+    uint64_t part = listing_summary(p->listing)->list_count / POP3_SESSION_MESSAGES_PART;
+    return part > few ? part : few;
+}
+
 static bool may_retrieve(const struct pop3 *p)
 {
     const struct pop3_limits *limits = &p->config.limits;
     return !p->finishing && p->next_wanted < listing_wanted_count(p->listing) &&
-           p->retrieved < limits->messages_max &&
-           p->refusals_in_row < limits->refusals_max &&
+           p->retrieved < messages_max(p) && p->refusals_in_row < limits->refusals_max &&
            p->now - p->connected_ms < limits->fetch_ms && !day_used_up(p);
 }
 

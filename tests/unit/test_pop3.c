@@ -143,6 +143,18 @@ static void a_session_ends_after_its_share_of_messages(void **state)
     assert_true(y->outcome.more);
 }
 
+/* Or a maildrop of 500,000 would be listed 1,000 times until all of it is there. */
+static void of_a_deep_maildrop_a_session_takes_an_eighth(void **state)
+{
+    (void)state;
+    static struct generated g;
+    generate(&g, 47, 5, "+OK\r\nx\r\n.\r\n");
+    g.script.limit = three_messages;
+    const struct play *y = perform(&g.script);
+    assert_success(y);
+    assert_true(y->outcome.more);
+}
+
 static void a_refused_message_makes_room_for_another(void **state)
 {
     (void)state;
@@ -388,6 +400,7 @@ int main(void)
         cmocka_unit_test(the_window_starts_at_4_and_grows),
         cmocka_unit_test(the_window_keeps_its_maximum_and_its_bytes),
         cmocka_unit_test(a_session_ends_after_its_share_of_messages),
+        cmocka_unit_test(of_a_deep_maildrop_a_session_takes_an_eighth),
         cmocka_unit_test(a_refused_message_makes_room_for_another),
         cmocka_unit_test(a_session_ends_after_its_share_of_time),
         cmocka_unit_test(a_pause_loses_nothing),
