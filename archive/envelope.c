@@ -74,9 +74,23 @@ static void add_name(struct envelope *e, uint8_t byte)
     }
 }
 
+/* How many of these bytes belong to a line that nobody asked for: most of a header does. */
+static size_t skip(const struct envelope *e, const uint8_t *data, size_t size)
+{
+    if (e->in_name || e->field >= 0)
+        return 0;
+    const uint8_t *lf = memchr(data, '\n', size);
+    return lf != NULL ? (size_t)(lf - data) : size;
+}
+
 void envelope_add(struct envelope *e, const uint8_t *data, size_t size)
 {
     for (size_t i = 0; i < size && !e->done; i++) {
+        size_t skipped = skip(e, data + i, size - i);
+        e->scanned += skipped;
+        i += skipped;
+        if (i == size)
+            break;
         uint8_t byte = data[i];
         if (++e->scanned > ENVELOPE_SCAN_MAX)
             e->done = true;
