@@ -1,5 +1,5 @@
 /* Compression of record bodies and metas: the door to zstd. One codec object a thread: its
- * contexts (0.6 MiB to compress at level 3) are used again for every frame. */
+ * contexts (half a MiB to compress while fetching) are used again for every frame. */
 #ifndef MAILCASK_ARCHIVE_CODEC_H
 #define MAILCASK_ARCHIVE_CODEC_H
 
@@ -9,9 +9,15 @@
 /* Values of the record header's codec field. */
 enum codec_id { CODEC_STORED = 0, CODEC_ZSTD = 1 };
 
-#define CODEC_LEVEL_FETCH 3
-#define CODEC_LEVEL_REPACK 9
-#define CODEC_LEVEL_PACK 19 /* of small records: little to do, much alike */
+/* How hard to try. */
+enum codec_effort {
+    CODEC_FETCH_PART, /* while fetching: attachments, most of which are compressed already
+                       */
+    CODEC_FETCH,      /* while fetching: all else */
+    CODEC_REPACK,
+    CODEC_PACK, /* small records: little to do, much alike */
+    CODEC_EFFORT_COUNT,
+};
 
 struct codec;
 
@@ -24,8 +30,8 @@ size_t codec_bound(size_t size);
 
 /* Compress data into out (capacity >= codec_bound(size)) as one frame that carries its
  * content size. 0 or ERR_COMPRESSION. */
-int codec_compress(struct codec *c, int level, const void *data, size_t size, void *out,
-                   size_t capacity, size_t *out_size);
+int codec_compress(struct codec *c, enum codec_effort effort, const void *data, size_t size,
+                   void *out, size_t capacity, size_t *out_size);
 
 /* Decompress one frame that must hold exactly raw_size bytes: 0 or ERR_DAMAGED. */
 int codec_decompress(struct codec *c, const void *data, size_t size, void *out,

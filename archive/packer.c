@@ -66,9 +66,10 @@ int packer_emit_record(struct packer *p, struct record *r)
     return err;
 }
 
-int packer_fill_body(struct packer *p, struct record *r, const uint8_t *data, size_t size)
+int packer_fill_body(struct packer *p, struct record *r, enum codec_effort effort,
+                     const uint8_t *data, size_t size)
 {
-    int err = record_fill_body(r, p->codec, CODEC_LEVEL_FETCH, data, size);
+    int err = record_fill_body(r, p->codec, effort, data, size);
     if (err != 0)
         p->err = err;
     return err;
@@ -95,7 +96,7 @@ static int close_block(struct packer *p, size_t size)
     p->meta = (struct buffer){0};
     block_meta_begin(&p->block, &p->meta);
     p->block_number++;
-    int err = packer_fill_body(p, r, p->raw.data, size);
+    int err = packer_fill_body(p, r, CODEC_FETCH, p->raw.data, size);
     if (err != 0) {
         record_destroy(r);
         return err;
@@ -112,7 +113,7 @@ static int emit_chunk(struct packer *p)
                               .raw_offset = p->message_size - p->raw.size};
     memcpy(meta.stream, p->stream, STREAM_ID_SIZE);
     chunk_meta_encode(&r->meta, &meta);
-    int err = packer_fill_body(p, r, p->raw.data, p->raw.size);
+    int err = packer_fill_body(p, r, CODEC_FETCH, p->raw.data, p->raw.size);
     if (err != 0) {
         record_destroy(r);
         return err;

@@ -47,7 +47,8 @@ int packer_flush(struct packer *p);
 /* Compress and emit a record whose meta is complete. */
 int packer_emit_record(struct packer *p, struct record *r);
 /* size bytes as the body of r, compressed unless that is no smaller. */
-int packer_fill_body(struct packer *p, struct record *r, const uint8_t *data, size_t size);
+int packer_fill_body(struct packer *p, struct record *r, enum codec_effort effort,
+                     const uint8_t *data, size_t size);
 
 /* Bytes held. */
 size_t packer_memory(const struct packer *p);

@@ -99,7 +99,8 @@ static int emit_part(struct parts *p, const uint8_t sha256[SHA256_SIZE],
     if (state == PART_HURT)
         r->header.flags |= RECORD_HEALS;
     part_meta_encode(&r->meta, sha256);
-    int err = packer_fill_body(p->packer, r, p->decoded.data, p->decoded.size);
+    int err =
+        packer_fill_body(p->packer, r, CODEC_FETCH_PART, p->decoded.data, p->decoded.size);
     if (err != 0) {
         record_destroy(r);
         return err;

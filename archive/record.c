@@ -53,14 +53,14 @@ void record_destroy(struct record *r)
     free(r);
 }
 
-static int compress_meta(struct record *r, struct codec *codec, int level)
+static int compress_meta(struct record *r, struct codec *codec, enum codec_effort effort)
 {
     size_t size = 0;
     buffer_clear(&r->stored_meta);
     uint8_t *to = buffer_reserve(&r->stored_meta, codec_bound(r->meta.size));
     if (to == NULL)
         return -ENOMEM;
-    int err = codec_compress(codec, level, r->meta.data, r->meta.size, to,
+    int err = codec_compress(codec, effort, r->meta.data, r->meta.size, to,
                              r->stored_meta.capacity, &size);
     if (err != 0)
         return err;
@@ -80,17 +80,17 @@ struct span record_stored_meta(const struct record *r)
 
 int record_prepare(struct record *r, struct codec *codec)
 {
-    return record_prepare_at(r, codec, CODEC_LEVEL_FETCH);
+    return record_prepare_at(r, codec, CODEC_FETCH);
 }
 
-int record_prepare_at(struct record *r, struct codec *codec, int level)
+int record_prepare_at(struct record *r, struct codec *codec, enum codec_effort effort)
 {
     if (r->meta.failed)
         return -ENOMEM;
     if (r->meta.size > META_RAW_MAX || r->header.body_size > BODY_STORED_MAX)
         return ERR_TOO_LARGE;
     if (codec != NULL && r->meta.size >= META_COMPRESS_MIN) {
-        int err = compress_meta(r, codec, level);
+        int err = compress_meta(r, codec, effort);
         if (err != 0)
             return err;
     }
@@ -103,8 +103,8 @@ int record_prepare_at(struct record *r, struct codec *codec, int level)
     return 0;
 }
 
-int record_fill_body(struct record *r, struct codec *codec, int level, const uint8_t *data,
-                     size_t size)
+int record_fill_body(struct record *r, struct codec *codec, enum codec_effort effort,
+                     const uint8_t *data, size_t size)
 {
     size_t stored = 0, bound = codec_bound(size);
     r->header.body_raw_size = size;
@@ -113,7 +113,7 @@ int record_fill_body(struct record *r, struct codec *codec, int level, const uin
     r->body = malloc(bound);
     if (r->body == NULL)
         return -ENOMEM;
-    int err = codec_compress(codec, level, data, size, r->body, bound, &stored);
+    int err = codec_compress(codec, effort, data, size, r->body, bound, &stored);
     if (err != 0)
         return err;
     r->header.codec = CODEC_ZSTD;

@@ -40,12 +40,12 @@ void record_destroy(struct record *r);
  * be called once meta and body are complete. 0; -ENOMEM if a put to the meta ran out of
  * memory; ERR_TOO_LARGE; ERR_COMPRESSION. codec may be NULL: no compression. */
 int record_prepare(struct record *r, struct codec *codec);
-int record_prepare_at(struct record *r, struct codec *codec, int level);
+int record_prepare_at(struct record *r, struct codec *codec, enum codec_effort effort);
 
 /* Make size bytes the body: compressed, unless that is no smaller. To be called before
  * record_prepare(). 0; -ENOMEM; ERR_COMPRESSION. */
-int record_fill_body(struct record *r, struct codec *codec, int level, const uint8_t *data,
-                     size_t size);
+int record_fill_body(struct record *r, struct codec *codec, enum codec_effort effort,
+                     const uint8_t *data, size_t size);
 
 /* The meta as it is stored. */
 struct span record_stored_meta(const struct record *r);

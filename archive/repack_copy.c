@@ -72,7 +72,7 @@ bool repack_is_garbage(const struct repack *r, const uint8_t name[SHA256_SIZE])
 
 static int fill_body(struct repack *r, struct record *record, const struct buffer *raw)
 {
-    return record_fill_body(record, r->codec, CODEC_LEVEL_REPACK, raw->data, raw->size);
+    return record_fill_body(record, r->codec, CODEC_REPACK, raw->data, raw->size);
 }
 
 /* The record in r->view, its body loaded, as a new one with the same LSN. */
@@ -86,7 +86,7 @@ static int move_view(struct repack *r)
     buffer_put(&copy->meta, r->view.meta.data, r->view.meta.size);
     int err = fill_body(r, copy, &r->view.body);
     if (err == 0)
-        err = record_prepare_at(copy, r->codec, CODEC_LEVEL_REPACK);
+        err = record_prepare_at(copy, r->codec, CODEC_REPACK);
     if (err == 0)
         return repack_emit(r, copy);
     record_destroy(copy);
@@ -131,7 +131,7 @@ int repack_flush_pack(struct repack *r)
     record->meta = r->pack;
     r->pack = (struct buffer){0};
     r->pack_lsn = 0;
-    int err = record_prepare_at(record, r->codec, CODEC_LEVEL_PACK);
+    int err = record_prepare_at(record, r->codec, CODEC_PACK);
     if (err == 0)
         return repack_emit(r, record);
     record_destroy(record);
@@ -288,7 +288,7 @@ static int emit_block(struct gathering *g)
     block_meta_begin(&g->block, &g->meta);
     int err = fill_body(g->repack, record, &g->raw);
     if (err == 0)
-        err = record_prepare_at(record, g->repack->codec, CODEC_LEVEL_REPACK);
+        err = record_prepare_at(record, g->repack->codec, CODEC_REPACK);
     if (err != 0) {
         record_destroy(record);
         return err;
@@ -368,7 +368,7 @@ static int move_stream(struct gathering *g, const struct message_meta *m,
     block_meta_add(&w, m);
     block_meta_end(&w, g->highest);
     end->header.lsn = row->lsn;
-    int err = record_prepare_at(end, r->codec, CODEC_LEVEL_REPACK);
+    int err = record_prepare_at(end, r->codec, CODEC_REPACK);
     if (err == 0)
         return repack_emit(r, end);
     record_destroy(end);

@@ -213,6 +213,7 @@ static void decode(const uint8_t *data, size_t size, void *arg)
 
 struct compressor {
     struct codec *codec;
+    enum codec_effort effort;
     uint8_t *out;
 };
 
@@ -220,8 +221,8 @@ static void compress(const uint8_t *data, size_t size, void *arg)
 {
     struct compressor *c = arg;
     size_t out_size;
-    if (codec_compress(c->codec, CODEC_LEVEL_FETCH, data, size, c->out,
-                       codec_bound(PIECE_BYTES), &out_size) != 0)
+    if (codec_compress(c->codec, c->effort, data, size, c->out, codec_bound(PIECE_BYTES),
+                       &out_size) != 0)
         abort(); /* the room is the bound */
 }
 
@@ -265,6 +266,7 @@ static void measure_all(struct work *w, struct compressor *c)
     measure("sha256-parts", &w->parts, hash, NULL);
     measure("base64", &w->encoded, decode, line);
     measure("zstd-text", &w->text, compress, c);
+    c->effort = CODEC_FETCH_PART;
     measure("zstd-parts", &w->new, compress, c);
     free(line);
 }
@@ -274,7 +276,8 @@ int main(int argc, char **argv)
     struct work w = {0};
     struct base64_sink sink = {on_text, on_decoded, on_run_end, &w};
     struct base64_scanner *scanner = base64_scanner_create(BASE64_MINIMUM, &sink);
-    struct compressor c = {codec_create(), allocate(NULL, codec_bound(PIECE_BYTES))};
+    struct compressor c = {codec_create(), CODEC_FETCH,
+                           allocate(NULL, codec_bound(PIECE_BYTES))};
     if (scanner == NULL || c.codec == NULL)
         return EXIT_FAILURE;
     for (int i = 1; i < argc; i++)

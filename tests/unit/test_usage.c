@@ -238,7 +238,7 @@ static void append_months(struct fixture *f, const char *name, size_t size)
         block_meta_add(&w, &m);
     }
     block_meta_end(&w, 2);
-    assert_int_equal(record_fill_body(r, f->codec, 1, body, 2 * size), 0);
+    assert_int_equal(record_fill_body(r, f->codec, CODEC_FETCH, body, 2 * size), 0);
     assert_int_equal(record_prepare(r, f->codec), 0);
     assert_int_equal(store_append(f->archive, r), 0);
     assert_int_equal(store_commit(f->archive), 0);
