@@ -16,8 +16,9 @@
 
 STAILQ_HEAD(items, writer_item);
 
-/* The mutex guards queue and stopping; what follows `group` is the thread's alone, but for
- * the atomics. Invariant: an item is in queue, in group, or its owner's. */
+/* The mutex guards what is up to `stopping`; what follows is the thread's alone, but for
+ * the atomics. 1. An item is in queue, in group, or its owner's. 2. While the thread waits
+ * the group is empty. */
 struct writer {
     struct archive *archive;
     struct budget *budget;
@@ -25,12 +26,13 @@ struct writer {
     pthread_mutex_t mutex;
     pthread_cond_t work;
     struct items queue;
+    uint64_t queue_began_ms;
+    uint64_t queue_bytes;
+    bool queue_urgent;
     bool stopping;
 
     struct items group; /* appended, not yet committed */
-    uint64_t group_began_ms;
     uint64_t group_bytes;
-    bool group_urgent;
     uint64_t age_checked_ms;
 
     _Atomic int failure;
@@ -92,7 +94,6 @@ static void commit(struct writer *w)
     if (atomic_load(&w->failure) == 0)
         commit_store(w);
     atomic_store(&w->commits, store_commits(w->archive));
-    w->group_urgent = false;
     w->group_bytes = 0;
     STAILQ_CONCAT(&group, &w->group);
     while ((item = STAILQ_FIRST(&group)) != NULL) {
@@ -139,10 +140,7 @@ static void refuse(struct writer_item *item)
 static void take_in(struct writer *w, struct writer_item *item)
 {
     item->err = 0;
-    if (STAILQ_EMPTY(&w->group))
-        w->group_began_ms = clock_ms();
     STAILQ_INSERT_TAIL(&w->group, item, link);
-    w->group_urgent |= item->urgent;
     if (atomic_load(&w->failure) != 0) {
         refuse(item);
         return;
@@ -162,25 +160,18 @@ static void take_in(struct writer *w, struct writer_item *item)
     }
 }
 
-static bool group_is_due(const struct writer *w)
-{
-    return !STAILQ_EMPTY(&w->group) &&
-           (w->group_bytes >= WRITER_GROUP_BYTES || atomic_load(&w->failure) != 0 ||
-            clock_ms() >= w->group_began_ms + WRITER_GROUP_MS);
-}
-
 static void work_off(struct writer *w, struct items *items)
 {
     struct writer_item *item;
     while ((item = STAILQ_FIRST(items)) != NULL) {
         STAILQ_REMOVE_HEAD(items, link);
         take_in(w, item);
-        if (group_is_due(w))
+        if (w->group_bytes >= WRITER_GROUP_BYTES)
             commit(w);
     }
+    commit(w);
 }
 
-/* Nothing is queued and nothing waits for a commit. */
 static void seal_if_old(struct writer *w)
 {
     int64_t created_us = store_segment_created(w->archive);
@@ -202,39 +193,51 @@ static void wait_until(struct writer *w, uint64_t ms)
     pthread_cond_timedwait(&w->work, &w->mutex, &until);
 }
 
-/* Wait, with the mutex held, until something is queued or due. */
+/* With the mutex held: there is no reason to wait for more before the queue is committed.
+ */
+static bool queue_is_full(const struct writer *w)
+{
+    return w->queue_urgent || w->queue_bytes >= WRITER_GROUP_BYTES ||
+           atomic_load(&w->failure) != 0;
+}
+
+/* Wait, with the mutex held, until the queue is due, or the segment's age. */
 static void wait_for_work(struct writer *w)
 {
-    while (STAILQ_EMPTY(&w->queue) && !w->stopping) {
-        uint64_t now = clock_ms(), until = w->age_checked_ms + AGE_CHECK_MS;
-        if (!STAILQ_EMPTY(&w->group))
-            until = w->group_urgent ? now : w->group_began_ms + WRITER_GROUP_MS;
-        if (now >= until)
+    while (!w->stopping) {
+        bool idle = STAILQ_EMPTY(&w->queue);
+        uint64_t until =
+            idle ? w->age_checked_ms + AGE_CHECK_MS : w->queue_began_ms + WRITER_GROUP_MS;
+        if ((!idle && queue_is_full(w)) || clock_ms() >= until)
             return;
         wait_until(w, until);
     }
 }
 
+static void take_queue(struct writer *w, struct items *out)
+{
+    STAILQ_CONCAT(out, &w->queue);
+    w->queue_bytes = 0;
+    w->queue_urgent = false;
+}
+
 static void *run(void *arg)
 {
     struct writer *w = arg;
-    pthread_mutex_lock(&w->mutex);
-    for (;;) {
+    bool over = false;
+    while (!over) {
         struct items items = STAILQ_HEAD_INITIALIZER(items);
-        wait_for_work(w);
-        bool quiet = STAILQ_EMPTY(&w->queue);
-        bool over = quiet && w->stopping;
-        STAILQ_CONCAT(&items, &w->queue);
-        pthread_mutex_unlock(&w->mutex);
-        work_off(w, &items);
-        if (quiet && STAILQ_EMPTY(&w->group))
-            seal_if_old(w);
-        else if (quiet)
-            commit(w);
-        if (over)
-            return NULL;
         pthread_mutex_lock(&w->mutex);
+        wait_for_work(w);
+        over = w->stopping; /* nothing is submitted any more */
+        take_queue(w, &items);
+        pthread_mutex_unlock(&w->mutex);
+        if (STAILQ_EMPTY(&items))
+            seal_if_old(w);
+        else
+            work_off(w, &items);
     }
+    return NULL;
 }
 
 static int start(struct writer *w)
@@ -287,13 +290,25 @@ void writer_destroy(struct writer *w)
     release(w);
 }
 
+static uint64_t item_bytes(const struct writer_item *item)
+{
+    return item->kind == WRITER_RECORD ? record_size(&item->record->header) : 0;
+}
+
+/* The thread is woken to look at the clock, and when there is enough: not for each item. */
 void writer_submit(struct writer *w, struct writer_item *item)
 {
     pthread_mutex_lock(&w->mutex);
     assert(!w->stopping);
     atomic_fetch_add(&w->waiting, 1);
+    bool first = STAILQ_EMPTY(&w->queue);
+    if (first)
+        w->queue_began_ms = clock_ms();
     STAILQ_INSERT_TAIL(&w->queue, item, link);
-    pthread_cond_signal(&w->work);
+    w->queue_bytes += item_bytes(item);
+    w->queue_urgent |= item->urgent;
+    if (first || queue_is_full(w))
+        pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->mutex);
 }
 

@@ -19,10 +19,10 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-/* A group is committed when it has so many bytes, or its oldest item is so old, or it holds
- * an urgent item and nothing else is queued. */
+/* What was submitted is appended and committed when it has so many bytes, or its oldest
+ * item is so old, or it holds an urgent item. */
 #define WRITER_GROUP_BYTES ((uint64_t)4 * 1024 * 1024)
-#define WRITER_GROUP_MS 20
+#define WRITER_GROUP_MS 50
 /* An open segment of this age is sealed at the next quiet moment. */
 #define WRITER_SEGMENT_AGE_S ((int64_t)24 * 60 * 60)
 
