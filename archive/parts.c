@@ -7,6 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* The buffer of a part: most are small, and PART_RAW_MAX is two steps away. */
+#define DECODED_FIRST ((size_t)64 * 1024)
+#define DECODED_GROWTH 4
+
 struct parts {
     struct packer *packer;
     struct lookup *lookup;
@@ -48,9 +52,30 @@ void parts_destroy(struct parts *p)
     free(p);
 }
 
+/* Between runs a small buffer is kept; what a large part took would count as memory of the
+ * open block, which would be closed before it is full. */
+static void forget_decoded(struct parts *p)
+{
+    if (p->decoded.capacity > DECODED_FIRST)
+        buffer_free(&p->decoded);
+    else
+        buffer_clear(&p->decoded);
+}
+
+/* In few steps: each moves what is there. */
+static bool make_room(struct parts *p, size_t size)
+{
+    size_t capacity = DECODED_FIRST;
+    while (capacity < p->decoded.size + size)
+        capacity *= DECODED_GROWTH;
+    if (capacity <= p->decoded.capacity)
+        return true;
+    return buffer_reserve(&p->decoded, capacity - p->decoded.size) != NULL;
+}
+
 void parts_begin(struct parts *p)
 {
-    buffer_free(&p->decoded);
+    forget_decoded(p);
     buffer_clear(&p->hashes);
     buffer_clear(&p->runs);
     p->runs_count = 0;
@@ -130,9 +155,9 @@ int parts_add(struct parts *p, const uint8_t *data, size_t size)
     while (err == 0 && size > 0) {
         size_t room = PART_RAW_MAX - p->decoded.size;
         size_t step = size < room ? size : room;
-        buffer_put(&p->decoded, data, step);
-        if (p->decoded.failed)
+        if (!make_room(p, step))
             return -ENOMEM;
+        buffer_put(&p->decoded, data, step);
         data += step;
         size -= step;
         if (p->decoded.size == PART_RAW_MAX)
@@ -151,6 +176,7 @@ int parts_run_end(struct parts *p, const struct base64_run *run, uint64_t at)
     p->runs_count++;
     bool failed = p->runs.failed || p->hashes.failed;
     buffer_clear(&p->hashes);
+    forget_decoded(p);
     return failed ? -ENOMEM : 0;
 }
 
