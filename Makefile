@@ -237,7 +237,7 @@ bench: deps-bench ## the benchmarks against their peers within ten minutes, a ta
 	$(Q)BUILD=$(BUILD) bench/run $(if $(RESULTS),--results $(RESULTS)) $(BENCH)
 
 bench-full: RESULTS ?= bench/RESULTS.md
-bench-full: deps-bench ## all of them, with every peer, into bench/RESULTS.md: hours
+bench-full: deps-bench ## all of them, with every peer, into bench/RESULTS.md: half an hour
 	$(Q)$(MAKE) --no-print-directory programs $(HELP_BINS) bench-programs
 	$(Q)BUILD=$(BUILD) bench/run --full --results $(RESULTS) $(BENCH)
 

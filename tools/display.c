@@ -23,7 +23,7 @@
     X(is_zero_width, g_unichar_iszerowidth)         \
     X(is_wide, g_unichar_iswide)
 
-#define MEMBER(member, name) __typeof__(name) *member;
+#define MEMBER(member, name) __typeof__(name) *(member);
 struct calls {
     CALLS(MEMBER)
 };

@@ -18,8 +18,8 @@ IN_ACCOUNT = 1_000
 MESSAGE_SIZE = 1024
 DEEP = 50_000  # messages of one mailbox
 DEEP_FULL = 500_000
-DEEP_AT_MOST = 10**6  # in an archive of so many messages, not in larger ones
-NEW = 2_000     # messages, in the middle of which the service is killed
+DEEP_SMALL = 1_000
+NEW = 2_000  # messages, in the middle of which the service is killed
 START_SECONDS = 600
 TARGET = 1.3
 US = 1e6
@@ -85,17 +85,22 @@ def grow(cask, size, name):
     yield each
 
 
-def deep_rows(cask, name, count):
-    """A mailbox of very many messages, first and once more."""
+def deep(count, work):
+    """Rows of an archive of one mailbox of very many messages."""
+    name = f"one mailbox of {count:,}"
     account = servers.box("deep", count, MESSAGE_SIZE)
-    one_more(cask, account)
-    first = fetch(cask, account, "--account", account)
-    yield Row("B7", f"{name}: CPU a message of {count:,} in a mailbox", ours=first.cpu / count * US, unit="us")
-    yield from rows_of(name, f"poll, {count:,} known", fetch(cask, account, "--account", account))
-    one_more(cask, "")
+    with servers.light(work) as server:
+        cask = Ours(work / "b7-deep", server.source, [account]).cask
+        cask.init()
+        *rows, _ = grow(cask, count, name)
+        yield from rows
+        yield from rows_of(name, "poll, all known", fetch(cask, "once more"))
+        yield from rows_of(name, "list", tool(cask, "list", "--account", account))
+        yield from rows_of(name, "reindex", tool(cask, "reindex"))
+        files.remove(cask.folder)
 
 
-def one_size(size, deep, work):
+def one_size(size, work):
     """Its rows; the last value is CPU a message."""
     name = label(size)
     accounts = [servers.box(f"u{i}", IN_ACCOUNT, MESSAGE_SIZE) for i in range(size // IN_ACCOUNT)]
@@ -107,8 +112,6 @@ def one_size(size, deep, work):
         yield from rows_of(name, f"list of {IN_ACCOUNT:,}", tool(cask, "list", "--account", accounts[0]))
         wall, cpu, rss = start_after_kill(cask, server, servers.box("new", NEW, MESSAGE_SIZE))
         yield from rows_of(name, "start after kill -9", Cost(wall, cpu, {"rss": rss}))
-        if size <= DEEP_AT_MOST:
-            yield from deep_rows(cask, name, deep)
         yield from rows_of(name, "reindex", tool(cask, "reindex"))
         files.remove(cask.folder)
     yield each
@@ -116,11 +119,12 @@ def one_size(size, deep, work):
 
 def run(options, work):
     sizes = SIZES_SMALL if options.small else SIZES_FULL if options.full else SIZES
-    deep = IN_ACCOUNT if options.small else DEEP_FULL if options.full else DEEP
+    depth = DEEP_SMALL if options.small else DEEP_FULL if options.full else DEEP
     each = []
     for size in sizes:
-        *rows, cpu = one_size(size, deep, work)
+        *rows, cpu = one_size(size, work)
         each.append(cpu)
         yield from rows
     yield Row("B7", f"CPU a message, {label(sizes[-1])} / {label(sizes[0])}", each[-1] / each[0], TARGET,
               each[-1], (label(sizes[0]), each[0]), "us")
+    yield from deep(depth, work)
