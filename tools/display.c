@@ -123,6 +123,8 @@ bool display_date(struct display *d, struct span field, int64_t *out_s)
 
 static size_t width_of(const struct display *d, uint32_t c)
 {
+    if (c < 0x80) /* clean text: nothing that steers */
+        return 1;
     if (d->calls.is_zero_width(c))
         return 0;
     return d->calls.is_wide(c) ? 2 : 1;

@@ -1,5 +1,6 @@
 #include "tools/output.h"
 
+#include "archive/digest.h"
 #include "archive/error.h"
 #include "tools/dates.h"
 #include "tools/say.h"
@@ -8,6 +9,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+
+#define HEX_STEP 32 /* bytes; a SHA-256 has so many */
 
 static void note_error(struct output *o)
 {
@@ -102,11 +105,27 @@ static void escape(struct output *o, uint32_t c)
     }
 }
 
+/* So many bytes may stand in a string as they are. */
+static size_t plain_ascii(const uint8_t *data, size_t size)
+{
+    size_t n = 0;
+    while (n < size && data[n] >= ' ' && data[n] < 0x7F && data[n] != '"' &&
+           data[n] != '\\')
+        n++;
+    return n;
+}
+
 static void quoted(struct output *o, struct span value)
 {
     output_print(o, "\"");
     for (size_t at = 0; at < value.size;) {
         uint32_t c;
+        size_t plain = plain_ascii(value.data + at, value.size - at);
+        if (plain > 0) {
+            output_bytes(o, value.data + at, plain);
+            at += plain;
+            continue;
+        }
         at += utf8_next(value.data + at, value.size - at, &c);
         if (c == '"' || c == '\\') {
             output_print(o, "\\%c", (char)c);
@@ -177,10 +196,14 @@ void json_time_us(struct json *j, const char *name, int64_t time_us)
 
 void json_hex(struct json *j, const char *name, const uint8_t *data, size_t size)
 {
+    char text[2 * HEX_STEP + 1];
     name_of(j, name);
     output_print(j->output, "\"");
-    for (size_t i = 0; i < size; i++)
-        output_print(j->output, "%02x", data[i]);
+    for (size_t at = 0; at < size; at += HEX_STEP) {
+        size_t step = size - at < HEX_STEP ? size - at : HEX_STEP;
+        hex_encode(data + at, step, text);
+        output_bytes(j->output, text, 2 * step);
+    }
     output_print(j->output, "\"");
 }
 

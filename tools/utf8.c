@@ -99,11 +99,27 @@ static bool is_space(uint32_t c)
     return c == ' ' || (c >= '\t' && c <= '\r') || c == 0x2028 || c == 0x2029;
 }
 
+/* So many bytes are visible ASCII: most of most texts, and as they should be. */
+static size_t visible_ascii(const uint8_t *data, size_t size)
+{
+    size_t n = 0;
+    while (n < size && data[n] > ' ' && data[n] < 0x7F)
+        n++;
+    return n;
+}
+
 void utf8_clean(struct buffer *out, struct span text)
 {
     bool spaced = false;
     for (size_t at = 0; at < text.size;) {
         uint32_t c;
+        size_t plain = visible_ascii(text.data + at, text.size - at);
+        if (plain > 0) {
+            buffer_put(out, text.data + at, plain);
+            at += plain;
+            spaced = false;
+            continue;
+        }
         at += utf8_next(text.data + at, text.size - at, &c);
         if (is_space(c)) {
             if (!spaced)
