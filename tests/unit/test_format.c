@@ -243,7 +243,7 @@ static void the_start_of_a_body_is_read_without_its_rest(void **state)
     struct buffer raw = {0}, out = {0};
     for (uint32_t i = 0; raw.size < RAW_SIZE; i++)
         buffer_put_u32(&raw, i * i);
-    assert_int_equal(record_fill_body(r, codec, CODEC_LEVEL_FETCH, raw.data, raw.size), 0);
+    assert_int_equal(record_fill_body(r, codec, CODEC_FETCH, raw.data, raw.size), 0);
     assert_int_equal(record_prepare(r, codec), 0);
     assert_int_equal(r->header.codec, CODEC_ZSTD);
     for (uint64_t upto = 0; upto <= RAW_SIZE; upto += 60000)
