@@ -8,6 +8,8 @@
 #include "archive/index.h"
 #include "archive/segment_writer.h"
 
+#include <stdatomic.h>
+
 /* Names given out in the current batch, not yet to be found in the index. */
 struct pending_name {
     uint32_t account;
@@ -54,8 +56,9 @@ struct archive {
     struct cask cask;
     struct index *index; /* NULL: opened without_index, and there is none */
     int lock_fd;
-    struct codec *codec; /* of the opener's thread */
-    struct store *store; /* with ARCHIVE_WRITE */
+    struct codec *codec;  /* of the opener's thread */
+    struct store *store;  /* with ARCHIVE_WRITE */
+    atomic_uint removals; /* of segments by this process: see reader_let_go() */
     void (*report)(void *arg, enum archive_note note, const char *text);
     void *arg;
 };

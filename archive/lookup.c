@@ -50,6 +50,7 @@ void lookup_rest(struct lookup *l)
     if (!l->resting)
         index_reset(l->txn);
     l->resting = true;
+    reader_let_go(l->reader);
 }
 
 int lookup_txn(struct lookup *l, struct index_txn **out)

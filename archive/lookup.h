@@ -17,7 +17,7 @@ int lookup_create(struct archive *a, struct lookup **out);
 void lookup_destroy(struct lookup *l);
 
 /* To be called before the thread waits: a look-up in progress keeps old pages of the index
- * alive. */
+ * alive, and an open file a segment that was removed. */
 void lookup_rest(struct lookup *l);
 
 /* The numbers of an account and its source: 0 or ERR_NOT_FOUND (then store_origin() makes

@@ -38,6 +38,7 @@ struct reader {
     struct sha256 *hash;
     struct index_txn *txn; /* reset between look-ups */
     uint64_t clock;
+    unsigned removals;     /* archive->removals that were looked at */
     uint64_t bytes_closed; /* read by segments closed since */
     struct open_segment segments[OPEN_SEGMENTS];
     struct record_view view; /* the record read last, */
@@ -146,6 +147,31 @@ static struct open_segment *find_slot(struct reader *r, uint64_t id)
     return oldest;
 }
 
+static void close_slot(struct reader *r, struct open_segment *slot)
+{
+    r->bytes_closed += slot->file.bytes_read;
+    segment_file_close(&slot->file);
+    slot->id = 0;
+    slot->used = 0;
+}
+
+static bool is_removed(const struct segment_file *f)
+{
+    struct stat st;
+    return f->ops->fstat(f->ops->ctx, f->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+void reader_let_go(struct reader *r)
+{
+    unsigned removals = atomic_load(&r->archive->removals);
+    if (removals == r->removals)
+        return;
+    r->removals = removals;
+    for (size_t i = 0; i < OPEN_SEGMENTS; i++)
+        if (r->segments[i].id != 0 && is_removed(&r->segments[i].file))
+            close_slot(r, &r->segments[i]);
+}
+
 static int open_file(struct reader *r, uint64_t id, struct segment_file *out)
 {
     const struct archive *a = r->archive;
@@ -158,12 +184,8 @@ static int get_segment(struct reader *r, uint64_t id, struct segment_file **out)
 {
     struct open_segment *slot = find_slot(r, id);
     if (slot->id != id) {
-        if (slot->id != 0) {
-            r->bytes_closed += slot->file.bytes_read;
-            segment_file_close(&slot->file);
-        }
-        slot->id = 0;
-        slot->used = 0;
+        if (slot->id != 0)
+            close_slot(r, slot);
         int err = open_file(r, id, &slot->file);
         if (err != 0)
             return err;

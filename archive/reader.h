@@ -78,6 +78,10 @@ int reader_chunk(struct reader *r, const struct message_meta *m, uint32_t sequen
 /* The segment of the record read last. */
 uint64_t reader_segment(const struct reader *r);
 
+/* Close segments that repacking has removed: until then their space is not free. For those
+ * who keep a reader; costs nothing while nothing was removed. */
+void reader_let_go(struct reader *r);
+
 /* Bytes read from segments so far, for tests and statistics. */
 uint64_t reader_bytes_read(const struct reader *r);
 

@@ -12,6 +12,8 @@ static int unlink_segment(struct archive *a, uint64_t id)
     int err = segment_path(a->path, id, path);
     if (err == 0)
         err = a->ops->unlink(a->ops->ctx, path);
+    if (err == 0)
+        atomic_fetch_add(&a->removals, 1);
     return err == -ENOENT ? 0 : err;
 }
 

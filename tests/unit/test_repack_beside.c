@@ -1,6 +1,7 @@
 /* Repacking beside fetching: what arrives meanwhile is neither lost nor hidden, and what it
  * leans on stays. */
 #include "archive/error.h"
+#include "archive/reader.h"
 #include "archive/repack.h"
 #include "archive/repack_choice.h"
 #include "archive/segment.h"
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@
 #define POLLS 6
 #define LARGE_SIZE ((size_t)2500000)
 #define STEPS_MAX 8
+#define DESCRIPTORS 256
 
 static int setup(void **state)
 {
@@ -172,6 +175,33 @@ static void in_passing_it_takes_what_is_sealed(void **state)
     assert_int_equal(s.segments_read, POLLS / 2 + REPACK_SMALL_MIN);
     assert_int_equal(s.segments_kept, s.segments_read);
     assert_sound_and_rebuilt_equal(f);
+}
+
+/* How many files of this process are removed. */
+static unsigned removed_but_open(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < DESCRIPTORS; fd++) {
+        struct stat st;
+        count += fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
+    }
+    return count;
+}
+
+static void what_was_removed_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct message_meta m;
+    struct account_info info;
+    unsigned before = removed_but_open(); /* of the test program */
+    assert_int_equal(archive_find_account(f->archive, "a@x", &info), 0);
+    assert_int_equal(reader_message(lookup_reader(f->lookup), info.number, 1, &m), 0);
+    repack_beside(f, NULL);
+    assert_int_equal(removed_but_open(), before + 1);
+    lookup_rest(f->lookup);
+    assert_int_equal(removed_but_open(), before);
+    assert_int_equal(reader_message(lookup_reader(f->lookup), info.number, 1, &m), 0);
+    assert_int_equal(reader_message(lookup_reader(f->lookup), info.number, 2, &m), 0);
 }
 
 /* Half of a large message is in a segment that is repacked; then comes the rest. */
@@ -328,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_fetched_meanwhile_is_kept),
         TEST(two_open_segments_are_sealed_in_order),
+        TEST(what_was_removed_is_closed),
         TEST(in_passing_it_takes_what_is_sealed),
         TEST(chunks_of_a_message_under_way_stay),
         TEST(a_part_that_a_session_has_looked_up_stays),
