@@ -95,4 +95,61 @@ def q46_status_says_what_is_waited_for():
     service.stop()
 
 
+def limit_files_that_may_be_open():
+    """Fewer descriptors than sessions would like: the administrator is told, and the rest waits."""
+    count, sessions = 24, 8
+    mail = temp_folder()
+    server = Pop3d(mail, "--delay-ms", "20")
+    cask = Mailcask()
+    cask.add_server("s", server.port, server.ca, max_connections=count)
+    for i in range(count):
+        write_files(mail / f"user{i}", [MESSAGE])
+        cask.add_account(f"user{i}", "s")
+    cask.init()
+    files = 192 + sessions  # daemon/rounds.c keeps these for other things
+    result = run(["prlimit", f"--nofile={files}:{files}", *cask.once_arguments()])
+    said = (result.out + result.err).decode()
+    check(result.status == 0, "all are archived", said)
+    same(sum(a["messages"] for a in cask.json("accounts")), count, "each message")
+    same(said.count("too few files may be open"), 1, "one line says what to raise")
+    check(1 < most_open(server) <= sessions, "so many sessions at once, and no more", most_open(server))
+    result = cask.once()
+    check(b"too few files" not in result.out + result.err, "nothing is said where there are enough", result)
+
+
+def limit_handshakes_at_once():
+    """A server that accepts connections and answers no handshake holds up others for 20 seconds only: then those
+    that wait for their turn begin all the same. The clock is moved on; a slow session keeps the one worker awake."""
+    hung, good, turn_seconds = 300, 20, 20  # WORKER_HANDSHAKES_MAX and a few, SESSION_TURN_MS
+    mail = temp_folder()
+    server = Pop3d(mail, script=f"on CONNECT connection 1-{hung} hang\n")
+    slow = Pop3d(mail, script="on RETR drip 20 1\n")
+    cask = Mailcask()
+    cask.add_server("slow", slow.port, slow.ca)
+    cask.add_server("s", server.port, server.ca, max_connections=hung + good)
+    write_files(mail / "awake", [b"Subject: slow\r\n\r\n" + b"\r\n" * 10_000])
+    cask.add_account("awake", "slow")
+    for i in range(hung + good):
+        write_files(mail / f"user{i}", [MESSAGE])
+        cask.add_account(f"user{i}", "s")
+    cask.init()
+    clock = cask.folder / "clock"
+    clock.touch()
+    cpu = str(min(os.sched_getaffinity(0)))  # a worker for each
+    service = Server(["taskset", "-c", cpu, *cask.once_arguments()], temp_folder(), {
+        "LD_PRELOAD": str(BUILD / "tests/clock.so"), "MAILCASK_CLOCK": str(clock),
+        "ASAN_OPTIONS": "verify_asan_link_order=0"})
+    server.wait_log("^connect ", hung + good)
+    slow.wait_log("^login ")
+    begin = time.monotonic()
+    time.sleep(0.5)
+    before = len(server.log("login"))
+    os.truncate(clock, turn_seconds + 1)
+    server.wait_log("^session .* RETR=1", good)
+    seconds = time.monotonic() - begin
+    service.stop()
+    check(before == 0, "behind them nobody has a turn", before)
+    check(seconds < turn_seconds, f"then everybody begins ({seconds:.1f} s)")
+
+
 run_quirks(globals())
