@@ -24,6 +24,7 @@ const struct pop3_limits pop3_limits_default = {
         },
     .window_start = POP3_WINDOW_START,
     .window_max = POP3_WINDOW_MAX,
+    .window_bytes = POP3_WINDOW_BYTES,
     .unanswered_max = POP3_UNANSWERED_MAX,
     .messages_max = POP3_SESSION_MESSAGES_MAX,
     .fetch_ms = POP3_FETCH_MS,
@@ -241,7 +242,9 @@ void pop3_answered(struct pop3 *p)
 
 bool pop3_may_pipeline(const struct pop3 *p)
 {
-    return p->capabilities.known && p->capabilities.pipelining && !p->memory.window_one;
+    bool announced =
+        p->capabilities.known ? p->capabilities.pipelining : p->pipelining_before;
+    return announced && !p->memory.window_one;
 }
 
 void pop3_enter(struct pop3 *p, enum pop3_state state)
@@ -280,7 +283,7 @@ void pop3_enter(struct pop3 *p, enum pop3_state state)
         p->callbacks.fetched_all(p->arg);
         break;
     case POP3_DELETE:
-        pop3_window_open(p); /* the replies have one line each */
+        pop3_window_open(p, POP3_WINDOW_DELETES); /* the replies have one line each */
         pop3_delete_go_on(p);
         break;
     case POP3_QUIT:
@@ -324,6 +327,9 @@ void pop3_fail(struct pop3 *p, enum scope scope, enum retry retry, const char *f
     pop3_fetch_drop(p, POP3_DISCARD_ABANDONED, POP3_DISCARD_UNPROVEN, false);
     if (pop3_glance_suspected(p))
         p->memory.no_glance = true; /* the next session gets along without */
+    if (p->looked_too_far && p->state < POP3_FETCH)
+        p->memory.window_one = true;
+    p->memory.announced = (struct pop3_announced){.known = false};
     char text[OUTCOME_TEXT_SIZE];
     va_list args;
     va_start(args, format);

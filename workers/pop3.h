@@ -32,8 +32,13 @@
 #include <stdint.h>
 
 /* Limits (all can be changed in struct pop3_limits). */
-#define POP3_WINDOW_START 4u
-#define POP3_WINDOW_MAX 32u
+#define POP3_WINDOW_START 32u
+#define POP3_WINDOW_MAX 64u
+/* No further RETR while so much is under way, as LIST gave it: what was asked for is read
+ * before the session can leave in order. A message counts for a quarter of it at most, so
+ * that behind a large one others follow. Enough for 1 Gbit/s at a round trip of 30 ms. */
+#define POP3_WINDOW_BYTES ((uint64_t)4 * 1024 * 1024)
+#define POP3_WINDOW_DELETES 4u  /* the DELEs' begins here: fewer are ever in doubt */
 #define POP3_WINDOW_CEILING 64u /* what window_max may be set to */
 #define POP3_UNANSWERED_MAX ((size_t)1024)
 #define POP3_SESSION_MESSAGES_MAX 500u
@@ -143,6 +148,7 @@ struct pop3_limits {
     struct listing_limits listing;
     unsigned window_start;
     unsigned window_max; /* at most POP3_WINDOW_CEILING */
+    uint64_t window_bytes;
     size_t unanswered_max;
     unsigned messages_max; /* retrieved in one session, or POP3_SESSION_MESSAGES_PART of
                               the listing, then QUIT and outcome.more */
@@ -163,6 +169,13 @@ struct pop3_limits {
 /* The limits named above. */
 extern const struct pop3_limits pop3_limits_default;
 
+/* What CAPA said in a mailbox's last session, the first two before login, the others after;
+ * not known unless that session went well. */
+struct pop3_announced {
+    bool known;
+    bool sasl_plain, utf8, pipelining, uidl;
+};
+
 /* What the owner remembers about a server or mailbox from one session to the next. Zeroed:
  * nothing. */
 struct pop3_memory {
@@ -173,6 +186,8 @@ struct pop3_memory {
         blank_from; /* of the mailbox: where messages without ID go on (listing_create()) */
     bool no_glance; /* of the mailbox: the answers to a glance are not to be relied on (Q12)
                      */
+    struct pop3_announced announced; /* what a session that glances goes by: it does not ask
+                                        for capabilities */
 };
 
 /* How a listing found the mailbox. */
@@ -229,9 +244,10 @@ struct pop3;
 int pop3_create(const struct pop3_config *config, const struct pop3_callbacks *callbacks,
                 void *arg, struct pop3 **out_pop3);
 
-/* Before POP3_GLANCE: look whether the mailbox is still so (STAT, then `UIDL n` for its
- * last message, one batch with PIPELINING). If so, leave without a listing (Q12); else,
- * which costs the answers' round trip, list. count: at most POP3_GLANCE_MAX. */
+/* Before pop3_connected(): look whether the mailbox is still so (STAT, then `UIDL n` for
+ * its last message, one batch with PIPELINING). If so, leave without a listing (Q12); else,
+ * which costs the answers' round trip, list. What memory.announced has is not asked for
+ * again. count: at most POP3_GLANCE_MAX. */
 void pop3_expect(struct pop3 *p, const struct pop3_glance *glance);
 uint64_t pop3_uidl_sum(const char *uidl, size_t size);
 

@@ -9,6 +9,7 @@
 /* A message is far too short (Q31) if a quarter more and this would not make it as long as
  * announced: LIST sizes are approximate (Q16). */
 #define SHORT_SLACK ((uint64_t)2048)
+#define WINDOW_SHARES 4 /* of the window's bytes; a message takes one at most */
 #define MEGABYTE ((uint64_t)1000 * 1000)
 
 static const struct {
@@ -55,6 +56,8 @@ bool pop3_listing_begin(struct pop3 *p)
 
 void pop3_listing_enter(struct pop3 *p)
 {
+    if (p->looked_ahead && p->listing_next > 0)
+        return;
     if (p->listing != NULL)
         p->listing_next = 1; /* STAT was answered: see pop3_glance.c */
     else if (!pop3_listing_begin(p))
@@ -144,15 +147,16 @@ void pop3_listing_ended(struct pop3 *p, enum pop3_command command)
 
 bool pop3_window_wants_more(const struct pop3 *p)
 {
-    return p->queue_count <= p->window / 2;
+    return p->queue_count <= p->window_filled / 2;
 }
 
 bool pop3_window_has_room(const struct pop3 *p)
 {
+    const struct pop3_limits *limits = &p->config.limits;
     size_t longest = sizeof("RETR 4294967295\r\n") - 1;
     return p->queue_count == 0 ||
-           (p->queue_count < p->window &&
-            p->unanswered_bytes + longest <= p->config.limits.unanswered_max);
+           (p->queue_count < p->window && p->window_bytes < limits->window_bytes &&
+            p->unanswered_bytes + longest <= limits->unanswered_max);
 }
 
 void pop3_window_send(struct pop3 *p, enum pop3_command command, const char *verb,
@@ -161,16 +165,16 @@ void pop3_window_send(struct pop3 *p, enum pop3_command command, const char *ver
     char text[16];
     (void)snprintf(text, sizeof(text), "%" PRIu32, number);
     pop3_send(p, command, verb, text);
+    p->window_filled = p->queue_count;
     if (p->queue_count > p->stats.window && p->window > 1)
         p->stats.window = p->queue_count;
 }
 
-void pop3_window_open(struct pop3 *p)
+void pop3_window_open(struct pop3 *p, unsigned start)
 {
-    const struct pop3_limits *limits = &p->config.limits;
+    unsigned max = p->config.limits.window_max;
     if (pop3_may_pipeline(p) && !p->config.careful)
-        p->window = limits->window_start < limits->window_max ? limits->window_start
-                                                              : limits->window_max;
+        p->window = start < max ? start : max;
 }
 
 void pop3_window_grow(struct pop3 *p)
@@ -220,11 +224,20 @@ static bool may_retrieve(const struct pop3 *p)
            p->now - p->connected_ms < limits->fetch_ms && !day_used_up(p);
 }
 
+/* Of the window's bytes. */
+static uint64_t window_share_of(const struct pop3 *p, const struct listing_entry *entry)
+{
+    uint64_t max = p->config.limits.window_bytes / WINDOW_SHARES;
+    uint64_t size = entry->size == LISTING_SIZE_UNKNOWN ? 0 : entry->size;
+    return size < max ? size : max;
+}
+
 static void send_retr(struct pop3 *p)
 {
     struct listing_entry entry = listing_wanted(p->listing, p->next_wanted);
     pop3_window_send(p, POP3_CMD_RETR, "RETR", entry.number);
     p->day_spent += share_of(p, &entry);
+    p->window_bytes += window_share_of(p, &entry);
     p->next_wanted++;
     p->retrieved++;
     p->probe_sent = false;
@@ -416,6 +429,7 @@ static void body_ended(struct pop3 *p)
     p->stats.dots_kept += p->dot.kept;
     p->stats.dots_removed += p->dot.removed;
     p->refusals_in_row = 0;
+    p->window_bytes -= window_share_of(p, &p->current);
     pop3_answered(p);
     pop3_window_grow(p);
     pop3_fetch_go_on(p);
@@ -465,6 +479,7 @@ static void retr_refused(struct pop3 *p, const struct reply *reply)
     p->refusals_in_row = p->held_permanent ? 0 : p->refusals_in_row + 1;
     p->retrieved--;
     p->day_spent -= share_of(p, &p->held_entry);
+    p->window_bytes -= window_share_of(p, &p->held_entry);
     pop3_answered(p);
     pop3_window_grow(p);
     pop3_fetch_go_on(p);

@@ -33,7 +33,7 @@ static void ask_for_last(struct pop3 *p)
 
 void pop3_glance_enter(struct pop3 *p)
 {
-    if (!pop3_listing_begin(p))
+    if (p->looked_ahead || !pop3_listing_begin(p))
         return;
     pop3_send(p, POP3_CMD_STAT, "STAT", NULL);
     if (p->glance.count > 0 && pop3_may_pipeline(p))

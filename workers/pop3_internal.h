@@ -68,6 +68,10 @@ struct pop3 {
     struct line_reader lines;
     bool multiline; /* within the lines that follow the +OK of CAPA, LIST, UIDL */
     struct capabilities capabilities;
+    bool by_memory;         /* they are memory.announced's */
+    bool pipelining_before; /* announced before login, and not asked again yet */
+    bool looked_ahead;      /* the glance or the listing was asked for with CAPA */
+    bool looked_too_far;    /* and then PIPELINING was not announced any more */
     unsigned sasl_rounds;
 
     /* Glance. */
@@ -85,6 +89,8 @@ struct pop3 {
     unsigned retrieved; /* RETRs sent, less those refused */
     unsigned window;
     unsigned window_answers; /* since the window last grew */
+    unsigned window_filled;  /* so many were under way when the last one left */
+    uint64_t window_bytes;   /* of RETRs under way: window_share_of() */
     unsigned refusals_in_row;
     bool finishing;
     bool probe_sent; /* the NOOP behind the last RETR */
@@ -141,7 +147,8 @@ struct pop3_expected *pop3_expected(struct pop3 *p);
 /* Its reply is complete. */
 void pop3_answered(struct pop3 *p);
 
-/* PIPELINING is announced in this state and not distrusted on this server. */
+/* PIPELINING is announced in this state, or was before login, and is not distrusted on this
+ * server. */
 bool pop3_may_pipeline(const struct pop3 *p);
 
 /* Ends the session without QUIT. Messages under way are discarded. */
@@ -198,10 +205,10 @@ void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard h
 
 /* The window of the RETRs and the DELEs. It is 1 until opened, and stays so if the server
  * does not pipeline or the session is careful. */
-void pop3_window_open(struct pop3 *p);
+void pop3_window_open(struct pop3 *p, unsigned start);
 bool pop3_window_has_room(const struct pop3 *p);
-/* Refilled when it is half empty: fewer and larger batches, and the pipe still never runs
- * dry. */
+/* Refilled when half of it is answered: fewer and larger batches, and the pipe still never
+ * runs dry. */
 bool pop3_window_wants_more(const struct pop3 *p);
 void pop3_window_send(struct pop3 *p, enum pop3_command command, const char *verb,
                       uint32_t number);

@@ -44,14 +44,35 @@ static void send_plain(struct pop3 *p)
     OPENSSL_clear_free(plain, capacity);
 }
 
+static enum pop3_state first_look(const struct pop3 *p)
+{
+    return p->expects && !p->memory.no_glance ? POP3_GLANCE : POP3_LISTING;
+}
+
+/* PIPELINING is the same before login and after (RFC 2449, 6.6): what follows CAPA leaves
+ * with it. */
+static void look_ahead(struct pop3 *p)
+{
+    if (!pop3_may_pipeline(p))
+        return;
+    if (first_look(p) == POP3_GLANCE)
+        pop3_glance_enter(p);
+    else
+        pop3_listing_enter(p);
+    p->looked_ahead = true;
+}
+
 void pop3_login_enter(struct pop3 *p)
 {
     switch (p->state) {
     case POP3_CAPA:
     case POP3_CAPA_PLAIN:
-    case POP3_CAPA_AGAIN:
         capabilities_clear(&p->capabilities);
         pop3_send(p, POP3_CMD_CAPA, "CAPA", NULL);
+        break;
+    case POP3_CAPA_AGAIN:
+        pop3_send(p, POP3_CMD_CAPA, "CAPA", NULL);
+        look_ahead(p);
         break;
     case POP3_STLS:
         pop3_send(p, POP3_CMD_STLS, "STLS", NULL);
@@ -110,24 +131,37 @@ static void enter_login(struct pop3 *p)
         enter_auth(p);
 }
 
-void pop3_login_secured(struct pop3 *p)
+static void go_by_memory(struct pop3 *p)
 {
-    if (asks_capa(p))
-        pop3_enter(p, POP3_CAPA);
-    else
-        enter_login(p);
+    const struct pop3_announced *a = &p->memory.announced;
+    p->by_memory = true;
+    p->capabilities.known = true;
+    p->capabilities.sasl_plain = a->sasl_plain;
+    p->capabilities.utf8 = a->utf8;
+    p->capabilities.pipelining = a->pipelining;
+    p->capabilities.uidl = a->uidl;
 }
 
-static enum pop3_state first_look(const struct pop3 *p)
+void pop3_login_secured(struct pop3 *p)
 {
-    return p->expects && !p->memory.no_glance ? POP3_GLANCE : POP3_LISTING;
+    if (!asks_capa(p)) {
+        enter_login(p);
+    } else if (p->memory.announced.known && first_look(p) == POP3_GLANCE) {
+        go_by_memory(p);
+        enter_login(p);
+    } else {
+        pop3_enter(p, POP3_CAPA);
+    }
 }
 
 static void logged_in(struct pop3 *p)
 {
-    bool knows_capa = p->capabilities.known && asks_capa(p);
-    capabilities_clear(&p->capabilities);
-    pop3_enter(p, knows_capa ? POP3_CAPA_AGAIN : first_look(p));
+    bool asks_again = p->capabilities.known && asks_capa(p) && !p->by_memory;
+    if (asks_again)
+        p->pipelining_before = p->capabilities.pipelining;
+    if (!p->by_memory)
+        capabilities_clear(&p->capabilities);
+    pop3_enter(p, asks_again ? POP3_CAPA_AGAIN : first_look(p));
 }
 
 void pop3_login_capa_line(struct pop3 *p, const struct line *line)
@@ -140,14 +174,36 @@ void pop3_login_capa_line(struct pop3 *p, const struct line *line)
             CAPABILITIES_LINES_MAX, CAPABILITIES_BYTES_MAX);
 }
 
+static void announced_before_login(struct pop3 *p)
+{
+    const struct capabilities *c = &p->capabilities;
+    p->memory.announced =
+        (struct pop3_announced){.sasl_plain = c->sasl_plain, .utf8 = c->utf8};
+    if (c->known)
+        p->memory.login_delay_s = c->login_delay_s;
+}
+
+static void announced_after_login(struct pop3 *p)
+{
+    const struct capabilities *c = &p->capabilities;
+    struct pop3_announced *a = &p->memory.announced;
+    a->known = c->known;
+    a->pipelining = c->pipelining;
+    a->uidl = c->uidl;
+    if (c->login_delay_s > p->memory.login_delay_s)
+        p->memory.login_delay_s = c->login_delay_s;
+    p->pipelining_before = false;
+    p->looked_too_far = p->looked_ahead && !c->pipelining;
+}
+
 /* After a complete CAPA reply, or a refused one (known is false then). */
 static void capa_settled(struct pop3 *p)
 {
     const struct capabilities *c = &p->capabilities;
-    bool first = p->state == POP3_CAPA && c->known; /* of those that can be believed */
-    if (first ||
-        (p->state == POP3_CAPA_AGAIN && c->login_delay_s > p->memory.login_delay_s))
-        p->memory.login_delay_s = c->login_delay_s;
+    if (p->state == POP3_CAPA_AGAIN)
+        announced_after_login(p);
+    else if (p->state == POP3_CAPA) /* what was said before TLS is not believed */
+        announced_before_login(p);
     if (p->state == POP3_CAPA_AGAIN)
         pop3_enter(p, first_look(p));
     else if (p->state == POP3_CAPA)

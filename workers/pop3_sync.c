@@ -65,7 +65,7 @@ bool pop3_sync_end(struct pop3 *p)
     p->sizes_agreed |= off <= EXACT_SLACK;
     p->sizes_differed |= off > EXACT_SLACK;
     if (p->window == 1 && (sizes_are_reliable(p) || octets_are_reliable(p)))
-        pop3_window_open(p);
+        pop3_window_open(p, p->config.limits.window_start);
     if (!lost)
         return true;
     /* A message without an ID cannot be remembered as the one to be careful with. */

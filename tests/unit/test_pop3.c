@@ -64,8 +64,8 @@ static void pipelining_saves_round_trips(void **state)
     generate(&g, 5, 5, "+OK\r\nx\r\n.\r\n");
     const struct play *y = perform(&g.script);
     assert_success(y);
-    /* CAPA, USER, PASS, CAPA, the listing, a message, the others with the NOOP, QUIT. */
-    assert_int_equal(y->stats.round_trips, 8);
+    /* CAPA, USER, PASS, CAPA and the listing, a message, the others with the NOOP, QUIT. */
+    assert_int_equal(y->stats.round_trips, 7);
     assert_int_equal(y->stats.commands, 14);
     assert_int_equal(y->stats.window, 4);
 
@@ -79,16 +79,48 @@ static void pipelining_saves_round_trips(void **state)
 static void pipelining_counts_only_where_it_is_announced(void **state)
 {
     (void)state;
-    const struct script script = {
-        .steps = {GREETING, PIPELINING, LOGIN, CAPA("UIDL\r\n"), ONE,
-                  STEP("RETR 1", "+OK\r\none\r\n.\r\n"), NOOP, BYE},
+    struct script script = {
+        .steps = {GREETING, CAPA("UIDL\r\n"), LOGIN, PIPELINING, TWO,
+                  STEP("RETR 1", "+OK\r\none\r\n.\r\n"),
+                  STEP("RETR 2", "+OK\r\ntwo\r\n.\r\n"), NOOP, BYE},
     };
     const struct play *y = perform(&script);
     assert_success(y);
-    assert_int_equal(y->stats.round_trips, y->stats.commands);
+    assert_int_equal(y->stats.round_trips, y->stats.commands - 3); /* listing, end */
+    script.steps[1] = PIPELINING;
+    script.steps[4] = CAPA("UIDL\r\n");
+    y = perform(&script);
+    assert_success(y);
+    assert_int_equal(y->stats.round_trips, y->stats.commands - 3); /* with CAPA */
+    assert_int_equal(y->stats.window, 0);
+    assert_false(y->memory.window_one);
 }
 
-static void the_window_starts_at_4_and_grows(void **state)
+/* RFC 2449, 6.6: it is announced in both states or in neither. */
+static void a_server_that_takes_pipelining_back_and_is_stuck_is_marked(void **state)
+{
+    (void)state;
+    const struct step ends[] = {
+        {"STAT", "", HANG}, {"STAT", "", CLOSE}, {"LIST", "", HANG}};
+    for (size_t i = 0; i < 3; i++) {
+        struct script script = {.steps = {GREETING, PIPELINING, LOGIN, CAPA("UIDL\r\n")}};
+        if (i == 2)
+            script.steps[5] = STEP("STAT", "+OK 1 7\r\n");
+        script.steps[i == 2 ? 6 : 5] = ends[i];
+        const struct play *y = perform(&script);
+        assert_outcome(y, SCOPE_MAILBOX, RETRY_BACKOFF, "listing");
+        assert_true(y->memory.window_one);
+        script.steps[4] = PIPELINING;
+        assert_false(perform(&script)->memory.window_one);
+    }
+}
+
+static void narrow_start(struct pop3_limits *l)
+{
+    l->window_start = 4;
+}
+
+static void the_window_opens_wide_and_grows(void **state)
 {
     (void)state;
     static struct generated g;
@@ -97,8 +129,46 @@ static void the_window_starts_at_4_and_grows(void **state)
     play(&y, &g.script, SIZE_MAX, 0);
     assert_success(&y);
     assert_int_equal(y.stats.messages, 44);
+    assert_int_equal(y.stats.window, 32);
+    assert_true(y.stats.round_trips < 12);
+    g.script.limit = narrow_start;
+    play(&y, &g.script, SIZE_MAX, 0);
+    assert_success(&y);
     assert_int_equal(y.stats.window, 16);
-    assert_true(y.stats.round_trips < 20);
+}
+
+static void eight_bytes(struct pop3_limits *l)
+{
+    l->window_bytes = 8;
+}
+
+static void twenty_bytes(struct pop3_limits *l)
+{
+    l->window_bytes = 20;
+}
+
+/* Of messages of 3 bytes. */
+static void the_window_is_narrow_for_large_messages(void **state)
+{
+    (void)state;
+    static struct generated g;
+    static struct play y;
+    generate(&g, 44, 44, "+OK\r\nx\r\n.\r\n");
+    g.script.limit = twenty_bytes;
+    play(&y, &g.script, SIZE_MAX, 0);
+    assert_success(&y);
+    assert_int_equal(y.stats.window, 7);
+    g.script.limit = eight_bytes; /* of which a message takes a quarter at most */
+    play(&y, &g.script, SIZE_MAX, 0);
+    assert_success(&y);
+    assert_int_equal(y.stats.window, 4);
+    /* Refused ones do not count on. */
+    generate(&g, 14, 14, "-ERR [SYS/PERM] gone\r\n");
+    g.script.steps[8].reply = "+OK\r\nx\r\n.\r\n";
+    g.script.limit = twenty_bytes;
+    play(&y, &g.script, SIZE_MAX, 0);
+    assert_success(&y);
+    assert_int_equal(y.stats.window, 7);
 }
 
 static void narrow_window(struct pop3_limits *l)
@@ -397,7 +467,9 @@ int main(void)
         cmocka_unit_test(an_empty_mailbox_is_left_at_once),
         cmocka_unit_test(pipelining_saves_round_trips),
         cmocka_unit_test(pipelining_counts_only_where_it_is_announced),
-        cmocka_unit_test(the_window_starts_at_4_and_grows),
+        cmocka_unit_test(a_server_that_takes_pipelining_back_and_is_stuck_is_marked),
+        cmocka_unit_test(the_window_opens_wide_and_grows),
+        cmocka_unit_test(the_window_is_narrow_for_large_messages),
         cmocka_unit_test(the_window_keeps_its_maximum_and_its_bytes),
         cmocka_unit_test(a_session_ends_after_its_share_of_messages),
         cmocka_unit_test(of_a_deep_maildrop_a_session_takes_an_eighth),

@@ -70,6 +70,78 @@ static void an_unchanged_maildrop_is_left_at_once(void **state)
     assert_listed(perform(&nothing), "listing 0/2");
 }
 
+static const struct pop3_announced pipelining = {
+    .known = true, .pipelining = true, .uidl = true};
+
+static void what_was_announced_is_remembered(void **state)
+{
+    (void)state;
+    const struct play *y = look((struct script){
+        .steps = {GREETING, CAPA("SASL PLAIN\r\nUTF8\r\n"), STEP("UTF8", "+OK\r\n"),
+                  STEP("AUTH PLAIN", "+\r\n"), STEP("AHUAcHc5", "+OK\r\n"), PIPELINING,
+                  STAT_TWO, LAST, BYE}});
+    assert_unchanged(y);
+    const struct pop3_announced all = {true, true, true, true, true};
+    assert_memory_equal(&y->memory.announced, &all, sizeof(all));
+    y = look((struct script){.steps = {PLAIN_START, STAT_TWO, LAST, BYE}});
+    assert_false(y->memory.announced.known);
+    y = look((struct script){
+        .steps = {GREETING, PIPELINING, LOGIN, NO_CAPA, STAT_TWO, LAST, BYE}});
+    assert_false(y->memory.announced.known);
+}
+
+static void a_glance_goes_by_what_was_announced_last(void **state)
+{
+    (void)state;
+    const struct play *y =
+        look((struct script){.steps = {GREETING, LOGIN, STAT_TWO, LAST, BYE},
+                             .memory = {.announced = pipelining, .login_delay_s = 5}});
+    assert_unchanged(y);
+    assert_int_equal(y->stats.round_trips, 4);
+    assert_true(y->memory.announced.known);
+    assert_int_equal(y->memory.login_delay_s, 5);
+    y = look((struct script){
+        .steps = {GREETING, STEP("UTF8", "+OK\r\n"), STEP("AUTH PLAIN", "+\r\n"),
+                  STEP("AHUAcHc5", "+OK\r\n"), STEP("STAT", "+OK 3 14\r\n"), LISTED, BYE},
+        .memory = {.announced = {.known = true, .sasl_plain = true, .utf8 = true}}});
+    assert_listed(y, "listing 0/3");
+    y = look((struct script){.steps = {GREETING, CAPA("STLS\r\n"), STEP("STLS", "+OK\r\n"),
+                                       LOGIN, STAT_TWO, LAST, BYE},
+                             .stls = true,
+                             .memory = {.announced = pipelining}});
+    assert_success(y);
+    assert_true(said(y, "unchanged"));
+}
+
+static void a_session_that_lists_asks_again(void **state)
+{
+    (void)state;
+    struct script script = {.steps = {PIPELINED_START, TWO, BYE},
+                            .known = "*",
+                            .memory = {.announced = {.known = true, .sasl_plain = true}}};
+    const struct play *y = perform(&script);
+    assert_success(y);
+    assert_memory_equal(&y->memory.announced, &pipelining, sizeof(pipelining));
+    const struct pop3_glance glance = two();
+    script.glance = &glance;
+    script.memory.no_glance = true;
+    assert_success(perform(&script));
+}
+
+static void a_session_that_fails_forgets_what_was_announced(void **state)
+{
+    (void)state;
+    const struct step ends[] = {{"PASS pw9", "-ERR [IN-USE] later\r\n", GO_ON},
+                                {"PASS pw9", "", CLOSE}};
+    for (size_t i = 0; i < 2; i++) {
+        const struct play *y =
+            look((struct script){.steps = {GREETING, STEP("USER u", "+OK\r\n"), ends[i]},
+                                 .memory = {.announced = pipelining}});
+        assert_true(y->outcome.scope != SCOPE_NONE);
+        assert_false(y->memory.announced.known);
+    }
+}
+
 static void the_answer_is_read_as_a_line_of_the_listing(void **state)
 {
     (void)state;
@@ -201,6 +273,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unchanged_maildrop_is_left_at_once),
+        cmocka_unit_test(what_was_announced_is_remembered),
+        cmocka_unit_test(a_glance_goes_by_what_was_announced_last),
+        cmocka_unit_test(a_session_that_lists_asks_again),
+        cmocka_unit_test(a_session_that_fails_forgets_what_was_announced),
         cmocka_unit_test(the_answer_is_read_as_a_line_of_the_listing),
         cmocka_unit_test(an_empty_maildrop_has_no_last_message),
         cmocka_unit_test(what_has_changed_is_listed_in_the_same_session),
