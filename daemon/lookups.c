@@ -20,8 +20,8 @@ struct lookup {
     struct resolver_answer answer;
 };
 
-/* 1. The inbox is guarded by the lock; everything else is the owner's thread's. 2. The
- * eventfd is not 0 while the inbox is not empty. */
+/* 1. The inbox and `rung` are guarded by the lock; everything else is the owner's thread's.
+ * 2. rung <=> the eventfd is not 0. 3. The inbox is not empty => rung. */
 struct lookups {
     struct resolver *resolver;
     uint32_t count; /* asked and not taken, forgotten ones too */
@@ -29,6 +29,7 @@ struct lookups {
     int fd;
     pthread_mutex_t lock;
     struct lookup *inbox, **inbox_tail;
+    bool rung;
 };
 
 int lookups_create(const struct resolver_source *source, struct lookups **out)
@@ -64,9 +65,12 @@ static void answered(void *arg, const struct resolver_answer *answer)
     (void)pthread_mutex_lock(&l->lock);
     *l->inbox_tail = lookup;
     l->inbox_tail = &lookup->next;
-    /* Under the lock: invariant 2. It cannot block before 2^64 - 1 answers. */
-    ssize_t written = write(l->fd, &one, sizeof(one));
-    assert(written == (ssize_t)sizeof(one));
+    /* Under the lock: invariant 2. It cannot block: it is 0. */
+    if (!l->rung) {
+        ssize_t written = write(l->fd, &one, sizeof(one));
+        assert(written == (ssize_t)sizeof(one));
+        l->rung = true;
+    }
     (void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -78,10 +82,11 @@ static struct lookup *collect(struct lookups *l)
         l->inbox = lookup->next;
         if (l->inbox == NULL)
             l->inbox_tail = &l->inbox;
-    } else {
+    } else if (l->rung) {
         uint64_t count = 0;
         ssize_t got = read(l->fd, &count, sizeof(count));
-        (void)got; /* EAGAIN: it was 0 already */
+        assert(got == (ssize_t)sizeof(count));
+        l->rung = false;
     }
     (void)pthread_mutex_unlock(&l->lock);
     return lookup;

@@ -33,6 +33,7 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
                   enum scheduler_mode mode, enum loop_backend backend, struct log *log)
 {
     *r = (struct rounds){.log = log, .mode = mode, .backend = backend};
+    r->sessions_max = sessions_max();
     int err = sessions_create(&r->sessions);
     if (err == 0)
         err = lookups_create(NULL, &r->lookups);
@@ -222,7 +223,7 @@ static int no_room(const struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
 /* Those that are too many wait for others to end. */
 static void tell_sessions_max(const struct rounds *r)
 {
-    uint32_t max = sessions_max();
+    uint32_t max = r->sessions_max;
     struct log_event e;
     if (max >= SESSIONS_AT_ONCE_MAX || max >= r->config->account_count)
         return;
@@ -339,6 +340,7 @@ int rounds_reload(struct rounds *r, struct config *config)
         refused_free(refused);
         return err;
     }
+    r->sessions_max = sessions_max();
     lookups_forget(r->lookups);
     marks_adopt(marks, r->marks);
     pauses_adopt(pauses, r->pauses);
@@ -466,7 +468,7 @@ void rounds_begin(struct rounds *r)
     resume_suspended(r);
     if (!rounds_room(r))
         return;
-    while (sessions_count(r->sessions) < sessions_max() && next_account(r, &account))
+    while (sessions_count(r->sessions) < r->sessions_max && next_account(r, &account))
         begin(r, account);
 }
 
@@ -486,13 +488,21 @@ static int wait_ms(const struct rounds *r, uint64_t max_ms)
     }
     if (r->archive != NULL && sessions_count(r->sessions) > 0)
         ms = ms < SPACE_LOOK_MS ? ms : SPACE_LOOK_MS;
-    if (r->archive != NULL && sessions_count(r->sessions) < sessions_max()) {
+    if (r->archive != NULL && sessions_count(r->sessions) < r->sessions_max) {
         uint64_t turn_ms = scheduler_wait_ms(r->scheduler, clock_now_ms());
         ms = turn_ms < ms ? turn_ms : ms;
     }
     if (ms == ROUNDS_FOREVER)
         return -1;
     return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+static bool any_ready(const struct pollfd *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fds[i].revents != 0)
+            return true;
+    return false;
 }
 
 void rounds_wait(struct rounds *r, struct signals *signals, struct control *control,
@@ -509,10 +519,13 @@ void rounds_wait(struct rounds *r, struct signals *signals, struct control *cont
         sooner(control_wait_ms(control, now_ms), metrics_server_wait_ms(metrics, now_ms));
     size_t count = 4 + control_fds(control, now_ms, fds + 4);
     (void)poll(fds, count, wait_ms(r, sooner(serve_ms, max_ms)));
-    signals_take(signals);
+    if (fds[0].revents != 0)
+        signals_take(signals);
     take_lookups(r);
-    control_serve(control, clock_now_ms());
-    metrics_server_serve(metrics, clock_now_ms());
+    now_ms = clock_now_ms();
+    if (control_wait_ms(control, now_ms) == 0 || any_ready(fds + 4, count - 4))
+        control_serve(control, now_ms);
+    metrics_server_serve(metrics, now_ms);
     news_tell_gathered(r, false);
 }
 

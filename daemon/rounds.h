@@ -44,6 +44,7 @@ struct rounds {
     struct archive *archive; /* NULL: closed */
     uint64_t damage_found;   /* when it was opened last: notes of damage */
     struct sessions *sessions;
+    uint32_t sessions_max; /* at once; asked for at a reload, too */
     struct lookups *lookups;
     struct space space;
     uint64_t space_looked_ms;

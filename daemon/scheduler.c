@@ -12,6 +12,7 @@
 #define SPREAD_MS ((uint64_t)60 * SECOND_MS)
 #define SPREAD_AN_ACCOUNT_MS 10u
 #define SPREAD_A_CONNECTION_MS 1000u
+#define BEAT_MS 50u /* sessions of a service come due in step: one wake-up for several */
 #define DELAY_MAX_MS ((uint64_t)86400 * SECOND_MS) /* a server may ask for no more */
 #define NOW_TRIES_MAX 3                            /* RETRY_NOW in a row */
 
@@ -19,6 +20,13 @@ static void make_waiting(struct scheduler *s, uint32_t account, uint64_t due_ms)
 {
     s->accounts[account].state = SCHEDULER_WAITING;
     due_heap_set(&s->due, account, due_ms);
+}
+
+static uint64_t next_beat_ms(const struct scheduler *s, uint64_t due_ms)
+{
+    if (s->mode == SCHEDULER_ONCE)
+        return due_ms;
+    return (due_ms + BEAT_MS - 1) / BEAT_MS * BEAT_MS;
 }
 
 static void make_ready(struct scheduler *s, uint32_t account)
@@ -51,8 +59,8 @@ static uint64_t first_spread_ms(const struct scheduler *s, uint32_t account)
 /* Servers are looked up ahead of their first session, so that what they share is known. */
 static void start_account(struct scheduler *s, uint32_t account, uint64_t now_ms)
 {
-    make_waiting(s, account,
-                 now_ms + chance_up_to(&s->chance, first_spread_ms(s, account)));
+    uint64_t wait_ms = chance_up_to(&s->chance, first_spread_ms(s, account));
+    make_waiting(s, account, next_beat_ms(s, now_ms + wait_ms));
     s->unfinished++;
     server_look_up(s, s->accounts[account].server);
 }
@@ -330,7 +338,8 @@ void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome 
         at->state = SCHEDULER_SUSPENDED;
     } else {
         uint64_t delay_ms = next_delay_ms(s, account, outcome);
-        make_waiting(s, account, now_ms + (delay_ms > asked_ms ? delay_ms : asked_ms));
+        delay_ms = delay_ms > asked_ms ? delay_ms : asked_ms;
+        make_waiting(s, account, next_beat_ms(s, now_ms + delay_ms));
     }
     server_enter_ring(s, at->server);
 }

@@ -20,6 +20,7 @@
  * - A service's first sessions are spread over 60 s; over more where that would be more
  * than a hundred a second, or than one a second for each connection that a server allows;
  * but over no more than `poll`.
+ * - A service's sessions come due in step, each 50 ms.
  * - SCHEDULER_ONCE: each account at once and once, whatever the state of its server (Q53),
  * and on while there is more to fetch.
  *

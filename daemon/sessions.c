@@ -47,8 +47,8 @@ struct session {
     struct session_end end;
 };
 
-/* 1. The inbox is guarded by the lock; everything else is the owner's thread's. 2. The
- * eventfd is not 0 while the inbox is not empty. */
+/* 1. The inbox and `rung` are guarded by the lock; everything else is the owner's thread's.
+ * 2. rung <=> the eventfd is not 0. 3. The inbox is not empty => rung. */
 struct sessions {
     struct pool *pool;           /* NULL: closed */
     const char *path;            /* of the pool's archive */
@@ -61,6 +61,7 @@ struct sessions {
     int fd;
     pthread_mutex_t lock;
     struct session *inbox, **inbox_tail;
+    bool rung;
 };
 
 static char *copy_text(const char *text)
@@ -114,19 +115,27 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     return session;
 }
 
+/* From any thread, under the lock: invariant 2. One wake-up for all that has come since. */
+static void ring(struct sessions *s)
+{
+    const uint64_t one = 1;
+    if (s->rung)
+        return;
+    ssize_t written = write(s->fd, &one, sizeof(one)); /* it is 0, and cannot block */
+    assert(written == (ssize_t)sizeof(one));
+    s->rung = true;
+}
+
 /* From any thread. */
 static void deliver(struct session *session, enum stage stage)
 {
     struct sessions *s = session->sessions;
-    const uint64_t one = 1;
     (void)pthread_mutex_lock(&s->lock);
     session->stage = stage;
     session->inbox_next = NULL;
     *s->inbox_tail = session;
     s->inbox_tail = &session->inbox_next;
-    /* Under the lock: invariant 2. It cannot block before 2^64 - 1 sessions. */
-    ssize_t written = write(s->fd, &one, sizeof(one));
-    assert(written == (ssize_t)sizeof(one));
+    ring(s);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -138,10 +147,11 @@ static struct session *collect(struct sessions *s)
         s->inbox = session->inbox_next;
         if (s->inbox == NULL)
             s->inbox_tail = &s->inbox;
-    } else {
+    } else if (s->rung) {
         uint64_t count = 0;
         ssize_t got = read(s->fd, &count, sizeof(count));
-        (void)got; /* EAGAIN: it was 0 already */
+        assert(got == (ssize_t)sizeof(count));
+        s->rung = false;
     }
     (void)pthread_mutex_unlock(&s->lock);
     return session;
@@ -247,10 +257,8 @@ static bool has_room(void *arg, uint64_t bytes)
 static void wake(void *arg)
 {
     struct sessions *s = arg;
-    const uint64_t one = 1;
     (void)pthread_mutex_lock(&s->lock);
-    ssize_t written = write(s->fd, &one, sizeof(one));
-    assert(written == (ssize_t)sizeof(one));
+    ring(s);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
