@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -181,6 +182,8 @@ static void *run(void *arg)
     if (t->passing)
         step_back();
     int err = archive_repack(r->config.archive, &options, &summary);
+    /* The C library would keep what a run has freed, each time perhaps in another arena. */
+    (void)malloc_trim(0);
     pthread_mutex_lock(&r->mutex);
     r->state.err = err == ERR_STOPPED && t->err != 0 ? t->err : err;
     r->state.summary = summary;
