@@ -380,8 +380,8 @@ static int own_slice(struct reader *r, const struct message_meta *m, struct span
         err = ERR_DAMAGED;
     if (err == 0)
         err = load_body(r, m->place + size);
-    if (err == 0)
-        *out = span_of(r->view.body.data + m->place, size);
+    if (err == 0 && !record_view_slice(&r->view, m->place, size, out))
+        err = ERR_DAMAGED;
     return err;
 }
 

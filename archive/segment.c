@@ -305,6 +305,15 @@ void record_view_free(struct record_view *v)
     buffer_free(&v->body);
 }
 
+bool record_view_slice(const struct record_view *v, uint64_t place, uint64_t size,
+                       struct span *out)
+{
+    if (place > v->body.size || size > v->body.size - place)
+        return false;
+    *out = v->body.size == 0 ? (struct span){0} : span_of(v->body.data + place, size);
+    return true;
+}
+
 /* Make the first `want` bytes of the record at v->offset present in v->head. */
 static int fill_head(struct segment_file *f, struct record_view *v, size_t want)
 {

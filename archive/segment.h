@@ -95,6 +95,10 @@ struct record_view {
 };
 
 void record_view_free(struct record_view *v);
+/* size bytes of the raw body that was read, from place on; borrowed. false: it has not got
+ * them. Of an empty body the slice is empty, too, and leads nowhere. */
+bool record_view_slice(const struct record_view *v, uint64_t place, uint64_t size,
+                       struct span *out);
 
 /* Read header and meta at offset, not beyond limit. 0; ERR_DAMAGED; ERR_VERSION; -errno. */
 int segment_read(struct segment_file *f, uint64_t offset, uint64_t limit,

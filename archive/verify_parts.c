@@ -148,6 +148,7 @@ static bool hash_sound(struct verifier *v, struct part_cache *cache,
 {
     const struct part_source source = {.get = part_cache_get, .arg = cache};
     struct assembly as;
+    struct span own;
     uint64_t encoded = 0, decoded = 0;
     if (run_meta_total(m->runs, &encoded, &decoded) != 0 || encoded > m->size ||
         assemble_start(&as, m, &source, v->hash, NULL, NULL) != 0)
@@ -155,11 +156,10 @@ static bool hash_sound(struct verifier *v, struct part_cache *cache,
     int err;
     if (m->kind == BODY_STREAM)
         err = give_chunks(v, d, &as);
-    else if (m->place > v->view.body.size ||
-             m->size - encoded > v->view.body.size - m->place)
-        err = ERR_DAMAGED;
+    else if (record_view_slice(&v->view, m->place, m->size - encoded, &own))
+        err = assemble_own(&as, own.data, own.size);
     else
-        err = assemble_own(&as, v->view.body.data + m->place, m->size - encoded);
+        err = ERR_DAMAGED;
     return err == 0 && assemble_end(&as) == 0;
 }
 

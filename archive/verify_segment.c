@@ -97,10 +97,11 @@ static bool slice_sound(struct verifier *v, const struct message_meta *m)
     if (v->options->quick)
         return m->place <= v->view.header.body_raw_size &&
                m->size <= v->view.header.body_raw_size - m->place;
-    if (m->place > v->view.body.size || m->size > v->view.body.size - m->place)
+    struct span body;
+    if (!record_view_slice(&v->view, m->place, m->size, &body))
         return false;
     sha256_start(v->hash);
-    sha256_add(v->hash, v->view.body.data + m->place, m->size);
+    sha256_add(v->hash, body.data, body.size);
     sha256_finish(v->hash, hash);
     return memcmp(hash, m->sha256, SHA256_SIZE) == 0;
 }
