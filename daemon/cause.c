@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define BLANKS " \t"
-#define MARKS "\"'()<>[],.;:"
+#define NAME_MIN 3 /* bytes: shorter ones are part of many words */
 
 /* FNV-1a. */
 #define HASH_START UINT64_C(0xcbf29ce484222325)
@@ -26,21 +26,16 @@ static bool varies(const char *word, size_t size)
     return false;
 }
 
-static bool is_mark(char c)
+static bool within(const char *word, size_t size, const char *part, size_t part_size)
 {
-    return c != '\0' && strchr(MARKS, c) != NULL;
+    return part_size >= NAME_MIN && memmem(word, size, part, part_size) != NULL;
 }
 
-/* Punctuation around it aside. */
-static bool is_name(const char *word, size_t size, const char *name)
+/* The part before '@' stands for the whole in folders and greetings. */
+static bool names(const char *word, size_t size, const char *name)
 {
-    while (size > 0 && is_mark(word[0])) {
-        word++;
-        size--;
-    }
-    while (size > 0 && is_mark(word[size - 1]))
-        size--;
-    return name != NULL && strlen(name) == size && memcmp(word, name, size) == 0;
+    return name != NULL && (within(word, size, name, strlen(name)) ||
+                            within(word, size, name, strcspn(name, "@")));
 }
 
 uint64_t cause_of(const char *text, const char *name)
@@ -50,7 +45,7 @@ uint64_t cause_of(const char *text, const char *name)
         return 0;
     for (const char *word = text + strspn(text, BLANKS); *word != '\0';) {
         size_t size = strcspn(word, BLANKS);
-        if (!varies(word, size) && !is_name(word, size, name))
+        if (!varies(word, size) && !names(word, size, name))
             hash = hash_bytes(hash_bytes(hash, word, size), " ", 1);
         word += size;
         word += strspn(word, BLANKS);

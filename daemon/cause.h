@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* A checksum of the text without the words that hold a digit or '@', and without name
- * (NULL: none) where it stands as a word. 0 of "" only. Not for secrets, nor against those
+/* A checksum of the text without the words that hold a digit or '@', and without those
+ * that hold name (NULL: none), or what it has before '@'. 0 of "" only. Not for secrets, nor against those
  * who look for collisions: then one failure is told under another's heading. */
 uint64_t cause_of(const char *text, const char *name);
 

@@ -16,6 +16,7 @@ enum option {
     OPTION_CONFIG,
     OPTION_ONCE,
     OPTION_ACCOUNT,
+    OPTION_TRACE,
     OPTION_CHECK_CONFIG,
     OPTION_PROBE,
     OPTION_SERVER,
@@ -38,6 +39,9 @@ static const struct {
     [OPTION_ACCOUNT] = {"account", "NAME",
                         "with --once: only this account; may be repeated; with --probe: "
                         "this one"},
+    [OPTION_TRACE] = {"trace", "",
+                      "with --once --account: write into the log what is said to the "
+                      "server and by it, without passwords and mail"},
     [OPTION_CHECK_CONFIG] = {"check-config", "",
                              "say what is wrong with the configuration, then exit"},
     [OPTION_PROBE] = {"probe", "",
@@ -126,6 +130,9 @@ static void give(struct command_line *line, enum option option, const char *valu
     case OPTION_ONCE:
         line->once = true;
         break;
+    case OPTION_TRACE:
+        line->trace = true;
+        break;
     case OPTION_CHECK_CONFIG:
         line->check_config = true;
         break;
@@ -190,6 +197,8 @@ static void check_together(struct command_line *line)
         fault(line, "--account goes with --once");
     if ((line->server != NULL || line->timeout_s > 0) && !line->probe)
         fault(line, "--%s goes with --probe", line->server != NULL ? "server" : "timeout");
+    if (line->trace && (!line->once || line->account_count == 0))
+        fault(line, "--trace goes with --once and --account");
     if (line->once && line->check_config)
         fault(line, "--once and --check-config exclude each other");
     if (line->probe && (line->once || line->check_config))
@@ -225,7 +234,7 @@ void command_line_free(struct command_line *line)
 void command_line_help(FILE *out)
 {
     (void)fputs(
-        "usage: mailcaskd --config FILE [--once [--account NAME]... | "
+        "usage: mailcaskd --config FILE [--once [--account NAME]... [--trace] | "
         "--check-config]\n"
         "       mailcaskd --config FILE --probe (--account NAME | --server NAME) "
         "[--timeout SECONDS]\n\n"

@@ -14,7 +14,7 @@
 
 struct command_line {
     const char *config; /* NULL: not given */
-    bool once, check_config, probe, help, help_config, version;
+    bool once, trace, check_config, probe, help, help_config, version;
     const char **accounts; /* each --account, in order */
     size_t account_count;
     const char *server; /* NULL: not given */

@@ -339,6 +339,7 @@ static int build_account(struct config_reader *r, const struct config *config,
     account->file = draft->file;
     account->line = draft->line;
     account->server = &config->servers[server - r->servers.items];
+    account->trace = own_value(KEY_TRACE, draft, server).on;
     account->poll_ms = own_value(KEY_POLL, draft, server).number;
     account->daily_bytes = build_daily_bytes(draft, server, account->server->host);
     struct config_value deletion = own_value(KEY_DELETE, draft, server);

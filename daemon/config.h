@@ -60,6 +60,7 @@ struct config_account {
     const struct config_server *server;
     enum config_password password_kind;
     const char *password; /* the path, the name, the command or the password itself */
+    bool trace;
     uint64_t poll_ms;
     uint64_t daily_bytes; /* that may be fetched within 24 hours; 0: no limit */
     enum config_delete delete_rule;

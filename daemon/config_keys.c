@@ -102,6 +102,9 @@ const struct config_key config_keys[KEY_COUNT] = {
          "a size up to 1024G, such as 1200M; 0 for no limit",
          "What may be fetched of the mailbox within 24 hours; without it what the provider "
          "is known to allow."},
+    [KEY_TRACE] = {"trace", ANY_ACCOUNT, TYPE_YES_NO, "no", 0, 0, "yes, no",
+                   "Whether the log is told what is said to the server and by it, line by "
+                   "line, without passwords and mail."},
     [KEY_DELETE] =
         {"delete", ANY_ACCOUNT, TYPE_DELETE, "never", 1 * SECOND_MS, 3650 * DAY_MS,
          "never, archived, or 'after' and a duration up to 3650d, such as after 30d",

@@ -31,6 +31,7 @@ enum config_key_id {
     KEY_PASSWORD,
     KEY_POLL,
     KEY_DAILY_BYTES,
+    KEY_TRACE,
     KEY_DELETE,
     KEY_COUNT
 };

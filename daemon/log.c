@@ -53,6 +53,7 @@ void log_init(struct log *log, int fd)
     *log = (struct log){.fd = fd,
                         .level = LEVEL_INFO,
                         .journal = is_journal(fd),
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
                         .terminal = isatty(fd) == 1};
 }
 
@@ -151,6 +152,35 @@ static void put(const struct log *log, const char *data, size_t size)
     }
 }
 
+static size_t columns(int fd)
+{
+    struct winsize window;
+    if (ioctl(fd, TIOCGWINSZ, &window) != 0 || window.ws_col < 2)
+        return COLUMNS_DEFAULT;
+    return window.ws_col;
+}
+
+static void draw_status(struct log *log, const char *text)
+{
+    if (!log->terminal || (text[0] == '\0' && !log->status))
+        return;
+    char line[LOG_LINE_SIZE];
+    char clean[LOG_LINE_SIZE - sizeof(ERASE)];
+    (void)log_clean(clean, sizeof(clean), text);
+    int width = (int)columns(log->fd) - 1;
+    int n = snprintf(line, sizeof(line), ERASE "%.*s", width, clean);
+    if (n > 0)
+        put(log, line, (size_t)n);
+    log->status = text[0] != '\0';
+}
+
+void log_status(struct log *log, const char *text)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    draw_status(log, text);
+    (void)pthread_mutex_unlock(&log->lock);
+}
+
 /* Room that is kept: for the newline. */
 static size_t room(const struct log_event *e)
 {
@@ -224,17 +254,24 @@ static void add_field(struct log_event *e, const char *key, const char *value)
     add_quoted(e, clean);
 }
 
-void log_begin(struct log_event *e, struct log *log, enum log_level level,
-               const char *message)
+static void begin(struct log_event *e, struct log *log, enum log_level level,
+                  const char *message)
 {
     e->log = log;
     e->size = 0;
-    e->muted = level > log->level;
-    if (e->muted)
-        return;
+    e->muted = false;
     add_priority(e, level);
     add_field(e, "level", levels[level].name);
     add_field(e, "msg", message);
+}
+
+void log_begin(struct log_event *e, struct log *log, enum log_level level,
+               const char *message)
+{
+    if (level <= log->level)
+        begin(e, log, level, message);
+    else
+        e->muted = true;
 }
 
 void log_text(struct log_event *e, const char *key, const char *value)
@@ -262,9 +299,12 @@ void log_time(struct log_event *e, const char *key, int64_t time_s)
 
 static void write_line(struct log_event *e)
 {
+    struct log *log = e->log;
     e->text[e->size++] = '\n';
-    log_status(e->log, "");
-    put(e->log, e->text, e->size);
+    (void)pthread_mutex_lock(&log->lock);
+    draw_status(log, "");
+    put(log, e->text, e->size);
+    (void)pthread_mutex_unlock(&log->lock);
 }
 
 void log_end(struct log_event *e)
@@ -281,6 +321,18 @@ void log_say(struct log *log, enum log_level level, const char *message, const c
     log_end(&e);
 }
 
+void log_wire(struct log *log, const char *account, uint64_t session, uint64_t at_ms,
+              const char *text)
+{
+    struct log_event e;
+    begin(&e, log, LEVEL_DEBUG, "wire");
+    log_text(&e, "account", account);
+    log_number(&e, "session", session);
+    log_number(&e, "ms", at_ms);
+    log_text(&e, "line", text);
+    log_end(&e);
+}
+
 void log_line(struct log *log, const char *format, ...)
 {
     char text[LOG_LINE_SIZE];
@@ -294,26 +346,4 @@ void log_line(struct log *log, const char *format, ...)
     add_priority(&e, LEVEL_ERROR);
     e.size += log_clean(e.text + e.size, room(&e), text);
     write_line(&e);
-}
-
-static size_t columns(int fd)
-{
-    struct winsize window;
-    if (ioctl(fd, TIOCGWINSZ, &window) != 0 || window.ws_col < 2)
-        return COLUMNS_DEFAULT;
-    return window.ws_col;
-}
-
-void log_status(struct log *log, const char *text)
-{
-    if (!log->terminal || (text[0] == '\0' && !log->status))
-        return;
-    char line[LOG_LINE_SIZE];
-    char clean[LOG_LINE_SIZE - sizeof(ERASE)];
-    (void)log_clean(clean, sizeof(clean), text);
-    int width = (int)columns(log->fd) - 1;
-    int n = snprintf(line, sizeof(line), ERASE "%.*s", width, clean);
-    if (n > 0)
-        put(log, line, (size_t)n);
-    log->status = text[0] != '\0';
 }

@@ -9,10 +9,11 @@
  * its priority, "<4>" (sd-daemon(3)).
  *
  * Where it is a terminal, one more line can stand below the last, which is drawn anew: the
- * status. One thread. */
+ * status. One thread, but for log_wire(). */
 #ifndef MAILCASK_DAEMON_LOG_H
 #define MAILCASK_DAEMON_LOG_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,7 +34,8 @@ struct log {
     bool level_fixed;     /* by the command line: a configuration does not change it */
     bool journal;
     bool terminal;
-    bool status; /* it stands there now */
+    pthread_mutex_t lock;
+    bool status; /* it stands there now; guarded by the lock, as is what is written */
 };
 
 /* fd: borrowed. */
@@ -69,6 +71,11 @@ void log_end(struct log_event *e);
 
 /* An event without fields, or with error="..." if error is neither NULL nor "". */
 void log_say(struct log *log, enum log_level level, const char *message, const char *error);
+
+/* A line of a wire trace, whatever the level: what account's session says or hears, at_ms
+ * after it began. From any thread. */
+void log_wire(struct log *log, const char *account, uint64_t session, uint64_t at_ms,
+              const char *text);
 
 /* Write a sentence (printf's rules) to whoever typed the command: what is wrong with the
  * options or the configuration. Of LEVEL_ERROR. */

@@ -64,6 +64,7 @@ static int run(const struct command_line *line, const char *path, struct config 
         status = once_run(&(struct once_config){.config = config,
                                                 .names = line->accounts,
                                                 .name_count = line->account_count,
+                                                .trace = line->trace,
                                                 .backend = backend,
                                                 .log = log,
                                                 .signals = &signals});

@@ -245,6 +245,7 @@ int once_run(const struct once_config *how)
         err = rounds_create(&o.rounds, how->config, o.selected, SCHEDULER_ONCE,
                             how->backend, how->log);
     if (err == 0) {
+        o.rounds.trace = how->trace;
         status = begin_and_fetch(&o);
         rounds_destroy(&o.rounds);
     } else {

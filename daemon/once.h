@@ -13,6 +13,7 @@ struct once_config {
     struct config *config;    /* taken over in any case */
     const char *const *names; /* of the accounts to fetch from */
     size_t name_count;        /* 0: all */
+    bool trace;               /* every session */
     enum loop_backend backend;
     struct log *log;
     struct signals *signals; /* open */

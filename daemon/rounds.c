@@ -36,6 +36,8 @@ int rounds_create(struct rounds *r, struct config *config, const bool *selected,
     r->sessions_max = sessions_max();
     int err = sessions_create(&r->sessions);
     if (err == 0)
+        sessions_trace(r->sessions, log);
+    if (err == 0)
         err = lookups_create(NULL, &r->lookups);
     if (err == 0)
         err = marks_new(config, &r->marks);
@@ -454,7 +456,8 @@ static void begin(struct rounds *r, uint32_t account)
         .kind = deletes_kind(r->deletes, account),
         .delete_before_us = deletes_before_us(r->deletes, account, clock_wall_us()),
         .marks = &marks,
-        .day = day_of(r, account)};
+        .day = day_of(r, account),
+        .trace = r->trace || r->config->accounts[account].trace};
     int err = sessions_begin(r->sessions, r->config, account, &plan);
     if (err != 0)
         not_begun(r, account, err);

@@ -39,6 +39,7 @@ struct rounds {
     struct deletes *deletes;
     struct refused *refused;
     uint64_t state_saved_ms; /* 0: not even loaded */
+    bool trace;              /* every session, whatever its account's `trace` says */
     bool marks_unsaved;      /* that was said */
     bool pauses_unsaved;     /* as well */
     struct archive *archive; /* NULL: closed */

@@ -36,7 +36,7 @@ struct session {
     enum stage stage;
     char *name, *host, *user, *ca_file; /* ca_file: NULL as in the configuration */
     uint16_t port;
-    bool implicit_tls, has_fingerprint;
+    bool implicit_tls, has_fingerprint, trace;
     enum tls_oldest tls_oldest;
     unsigned avoid;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
@@ -58,6 +58,7 @@ struct sessions {
     uint32_t count;
     uint32_t nobodys; /* of these, SESSIONS_NOBODY */
     uint64_t begun;   /* ever */
+    struct log *log;  /* of traces, or NULL */
     int fd;
     pthread_mutex_t lock;
     struct session *inbox, **inbox_tail;
@@ -94,6 +95,7 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     session->host = copy_text(server->host);
     session->ca_file = server->ca_file != NULL ? copy_text(server->ca_file) : NULL;
     session->port = server->port;
+    session->trace = plan->trace && s->log != NULL;
     session->implicit_tls = server->tls == CONFIG_TLS_IMPLICIT;
     session->tls_oldest = server->tls_oldest;
     session->avoid = server->avoid;
@@ -180,6 +182,11 @@ int sessions_create(struct sessions **out)
     return 0;
 }
 
+void sessions_trace(struct sessions *s, struct log *log)
+{
+    s->log = log;
+}
+
 void sessions_destroy(struct sessions *s)
 {
     if (s == NULL)
@@ -237,6 +244,14 @@ static void pool_done(void *arg, const struct pool_result *result)
     deliver(session, STAGE_ENDED);
 }
 
+/* From a worker's thread. */
+static void pool_wire(void *arg, void *tag, uint64_t at_ms, const char *text)
+{
+    const struct sessions *s = arg;
+    const struct session *session = tag;
+    log_wire(s->log, session->name, session->end.number, at_ms, text);
+}
+
 /* For benchmarks only: see bench/BENCHMARKS.md. */
 static bool store_once_off(void)
 {
@@ -271,6 +286,7 @@ int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memo
                                        .max_memory = max_memory,
                                        .store_once_off = store_once_off(),
                                        .done = pool_done,
+                                       .wire = pool_wire,
                                        .repack_room = has_room,
                                        .repack_changed = wake,
                                        .arg = s};
@@ -415,6 +431,7 @@ static bool submit(struct sessions *s, struct session *session)
         .delete_before_us = session->delete_before_us,
         .day = session->day,
         .marks = session->end.marks,
+        .wire = session->trace,
         .tag = session,
     };
     /* Before the call: the session may end within it. */

@@ -6,6 +6,7 @@
 
 #include "archive/archive.h"
 #include "daemon/config.h"
+#include "daemon/log.h"
 #include "workers/pool.h"
 
 #include <stdbool.h>
@@ -38,6 +39,10 @@ struct session_end {
 /* 0, -ENOMEM or -errno. */
 int sessions_create(struct sessions **out);
 
+/* What sessions with plan.trace say and hear goes to this log; NULL, as at
+ * first: nowhere. Before sessions_open(). */
+void sessions_trace(struct sessions *s, struct log *log);
+
 /* Waits a little for passwords being read. If a command does not end, the memory stays
  * until the process ends, which does not wait for it. The pool must be closed. NULL is
  * allowed. */
@@ -57,6 +62,7 @@ struct session_plan {
     int64_t delete_before_us; /* as struct pool_job's */
     const struct pool_marks *marks;
     struct pop3_day day;
+    bool trace;                           /* see sessions_trace() */
     const struct resolver_answer *answer; /* likewise */
     uint32_t place;                       /* comes back with its end */
 };

@@ -66,7 +66,8 @@ static int start_shared(struct pool *pool, const struct pool_config *config)
     shared->archive = config->archive;
     shared->store_once_off = config->store_once_off;
     shared->done = config->done;
-    shared->done_arg = config->arg;
+    shared->wire = config->wire;
+    shared->arg = config->arg;
     int err = budget_create(config->max_memory, &shared->budget);
     if (err == 0)
         err = resolver_create(NULL, &shared->resolver);

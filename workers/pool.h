@@ -113,6 +113,7 @@ struct pool_job {
      * in a POOL_FETCH. INT64_MAX: all; 0: nothing. Microseconds since the epoch. */
     int64_t delete_before_us;
     struct pool_marks marks;
+    bool wire;                        /* pool_config's wire is called */
     const struct pop3_limits *limits; /* NULL: pop3_limits_default */
     void *tag;                        /* the caller's, comes back with the result */
 };
@@ -165,6 +166,10 @@ struct pool_config {
      * saying so. Called from a worker's thread; must not block, and may call
      * pool_submit(). */
     void (*done)(void *arg, const struct pool_result *result);
+    /* What a session says and hears that asked for it: pop3_callbacks's wire, and "* ..."
+     * for where it is connected to, and how. at_ms: since it began. From a worker's thread.
+     * May be NULL. */
+    void (*wire)(void *arg, void *tag, uint64_t at_ms, const char *text);
     /* See struct repacker_config. */
     bool (*repack_room)(void *arg, uint64_t bytes);
     void (*repack_changed)(void *arg);

@@ -120,6 +120,11 @@ int pop3_create(const struct pop3_config *config, const struct pop3_callbacks *c
     p->arg = arg;
     p->memory = config->memory;
     capabilities_clear(&p->capabilities);
+    rc = pop3_wire_create(p);
+    if (rc != 0) {
+        free(p);
+        return rc;
+    }
     *out_pop3 = p;
     return 0;
 }
@@ -140,6 +145,7 @@ void pop3_free(struct pop3 *p)
     output_free(p);
     line_reader_free(&p->lines);
     listing_free(p->listing);
+    free(p->wire);
     free(p);
 }
 
@@ -208,6 +214,7 @@ void pop3_send(struct pop3 *p, enum pop3_command command, const char *verb,
         output_append(p, argument, argument_size - 1);
     }
     output_append(p, "\r\n", 2);
+    pop3_wire_command(p, command, verb, argument);
     expect(p, command, size);
 }
 
@@ -443,6 +450,7 @@ static size_t take_line(struct pop3 *p, const char *data, size_t size)
     case LINE_NONE:
         break;
     case LINE_READY:
+        pop3_wire_reply(p, &line);
         if (p->multiline)
             take_multiline(p, &line);
         else

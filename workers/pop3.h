@@ -142,7 +142,13 @@ struct pop3_callbacks {
      * says what QUIT will do. */
     void (*message_deleted)(void *arg, uint32_t number, bool accepted);
     void (*trace)(void *arg, enum pop3_state from, enum pop3_state to);
+    /* With pop3_config's wire: what is said, "C: STAT", "S: +OK 3 180", as it is queued or
+     * read: printable, below POP3_WIRE_SIZE, without secrets. Of a listing's lines the
+     * first ones and the last, of a message its size. May be NULL. */
+    void (*wire)(void *arg, const char *text);
 };
+
+#define POP3_WIRE_SIZE 320
 
 struct pop3_limits {
     struct listing_limits listing;
@@ -212,6 +218,7 @@ struct pop3_config {
      * for, so that the right one is blamed. POP3_DISCARD_UNPROVEN then tells something
      * about its message, too. */
     bool careful;
+    bool wire;      /* the callback of this name is called */
     bool no_login;  /* leave in order where the login would begin; the user is not sent */
     unsigned avoid; /* capabilities not to be believed: a set of AVOID_* */
     struct pop3_memory memory;

@@ -353,6 +353,7 @@ void pop3_fetch_drop(struct pop3 *p, enum pop3_discard body, enum pop3_discard h
     if (was == POP3_HELD_ENDED)
         discard(p, &p->held_entry, held);
     if (in_body) {
+        pop3_wire_body(p, false);
         p->stats.dots_kept += p->dot.kept;
         p->stats.dots_removed += p->dot.removed;
         discard(p, &p->current, body);
@@ -416,6 +417,7 @@ static bool far_shorter(uint64_t received, uint64_t announced)
 static void body_ended(struct pop3 *p)
 {
     p->in_body = false;
+    pop3_wire_body(p, true);
     p->held = POP3_HELD_ENDED;
     p->held_entry = p->current;
     p->held_flags = 0;

@@ -1,8 +1,8 @@
 /* What the files of the POP3 session share. pop3.c: states, commands, input; pop3_login.c:
  * greeting to CAPA after login; pop3_glance.c: is it as it was?; pop3_fetch.c: listing and
  * messages; pop3_sync.c: which
- * reply is whose; pop3_delete.c: DELE and QUIT; pop3_time.c: limits, time-outs, lost
- * connections. */
+ * reply is whose; pop3_delete.c: DELE and QUIT; pop3_wire.c: the trace; pop3_time.c:
+ * limits, time-outs, lost connections. */
 #ifndef MAILCASK_WORKERS_POP3_INTERNAL_H
 #define MAILCASK_WORKERS_POP3_INTERNAL_H
 
@@ -63,6 +63,8 @@ struct pop3 {
     unsigned queue_head;
     unsigned queue_count;
     size_t unanswered_bytes;
+
+    struct pop3_wire *wire; /* NULL: nobody wants it */
 
     /* Replies. */
     struct line_reader lines;
@@ -243,5 +245,14 @@ bool pop3_sync_end(struct pop3 *p);
 void pop3_time_progress(struct pop3 *p, uint64_t now, size_t bytes);
 void pop3_time_reply_done(struct pop3 *p);
 void pop3_time_standing(struct pop3 *p, uint64_t now);
+
+/* pop3_wire.c; all do nothing unless it is wanted. 0 or -ENOMEM. */
+int pop3_wire_create(struct pop3 *p);
+void pop3_wire_command(const struct pop3 *p, enum pop3_command command, const char *verb,
+                       const char *argument);
+/* Before it is acted on. */
+void pop3_wire_reply(struct pop3 *p, const struct line *line);
+/* Of a message body_size bytes have come. */
+void pop3_wire_body(const struct pop3 *p, bool whole);
 
 #endif

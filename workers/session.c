@@ -76,6 +76,7 @@ static int make_pop3(struct session *s, const struct pool_job *job)
         .avoid = job->avoid,
         .day = job->day,
         .memory = s->marks.pop3,
+        .wire = job->wire,
         .limits = job->limits != NULL ? *job->limits : pop3_limits_default,
     };
     return pop3_create(&config, &session_callbacks, s, &s->pop3);
@@ -107,6 +108,7 @@ int session_create(const struct pool_job *job, struct session **out_session)
     s->marks = job->marks;
     s->careful = job->marks.trouble != 0;
     s->tag = job->tag;
+    s->wired = job->wire;
     s->counts.listed = SIZE_UNKNOWN;
     s->arrival = (struct parcel){.open = open_arrival, .arg = s};
     s->timer.fire = session_timer_fired;
@@ -288,6 +290,16 @@ void session_close(struct session *s)
     s->step = SESSION_OVER;
     if (s->socket != NULL)
         loop_close(s->socket);
+}
+
+void session_wire(struct session *s, const char *text)
+{
+    const struct worker_shared *shared = s->worker->shared;
+    if (!s->wired || shared->wire == NULL)
+        return;
+    int64_t elapsed_us = session_clock_us() - s->began_us;
+    shared->wire(shared->arg, s->tag, elapsed_us > 0 ? (uint64_t)elapsed_us / 1000 : 0,
+                 text);
 }
 
 static void cancel_waits(struct session *s)

@@ -250,6 +250,13 @@ void session_forget_addresses(struct session *s)
     s->answer = NULL;
 }
 
+static void tell_address(struct session *s)
+{
+    char text[sizeof(s->address) + 16];
+    (void)snprintf(text, sizeof(text), "* connected to %s", s->address);
+    session_wire(s, text);
+}
+
 void session_connected(struct session *s, int err)
 {
     if (err != 0) { /* a fresh socket for the next address, once this one is closed */
@@ -258,6 +265,7 @@ void session_connected(struct session *s, int err)
         return;
     }
     name_addresses(s);
+    tell_address(s);
     if (s->implicit_tls) {
         session_gate_enter(s);
         return;

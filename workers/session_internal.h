@@ -72,6 +72,7 @@ struct session {
     struct pool_marks marks;
     bool careful; /* pop3_config's */
     int64_t began_us;
+    bool wired; /* pool_config's wire is called */
     char address[POOL_ADDRESS_SIZE];
     char tls_text[64];
     char aside[POOL_ASIDE_SIZE];
@@ -159,6 +160,8 @@ struct session {
 /* Settles the outcome if that has not been done (printf's rules). */
 void session_settle(struct session *s, enum scope scope, enum retry retry,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* For pool_config's wire, if it is wanted. */
+void session_wire(struct session *s, const char *text);
 /* The session has an outcome, its own or POP3's: leave. */
 void session_end(struct session *s);
 /* Nothing more can be sent: close the socket, if there is one. */

@@ -77,12 +77,20 @@ void session_tls_drop(struct session *s)
     s->context = NULL;
 }
 
+static void tell_tls(struct session *s)
+{
+    char text[sizeof(s->tls_text) + 16];
+    (void)snprintf(text, sizeof(text), "* %s", s->tls_text);
+    session_wire(s, text);
+}
+
 static void established(struct session *s)
 {
     s->step = SESSION_TALK;
     session_gate_leave(s);
     session_forget_addresses(s);
     tls_describe(s->tls, s->tls_text, sizeof(s->tls_text));
+    tell_tls(s);
     if (s->implicit_tls)
         pop3_connected(s->pop3, session_now(s));
     else

@@ -456,6 +456,11 @@ static void on_trace(void *arg, enum pop3_state from, enum pop3_state to)
         OPENSSL_cleanse(s->password, strlen(s->password));
 }
 
+static void on_wire(void *arg, const char *text)
+{
+    session_wire(arg, text);
+}
+
 const struct pop3_callbacks session_callbacks = {
     .start_tls = on_start_tls,
     .judge = on_judge,
@@ -469,6 +474,7 @@ const struct pop3_callbacks session_callbacks = {
     .fetched_all = on_fetched_all,
     .message_deleted = on_deleted,
     .trace = on_trace,
+    .wire = on_wire,
 };
 
 /* What they ask for */

@@ -252,6 +252,6 @@ void session_deliver(struct session *s)
         .clock_behind = s->clock_behind,
         .round_trips = pop3_stats(s->pop3)->round_trips,
     };
-    shared->done(shared->done_arg, &result);
+    shared->done(shared->arg, &result);
     session_discard(s);
 }

@@ -47,7 +47,8 @@ struct worker_shared {
     bool store_once_off;       /* see struct intake_config */
     size_t tls_sessions_bytes; /* of each worker's cache of TLS sessions */
     void (*done)(void *arg, const struct pool_result *result);
-    void *done_arg;
+    void (*wire)(void *arg, void *tag, uint64_t at_ms, const char *text); /* or NULL */
+    void *arg;                                                            /* of both */
     _Atomic uint64_t messages;
     _Atomic uint64_t received_bytes;
 };

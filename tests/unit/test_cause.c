@@ -27,6 +27,8 @@ static void numbers_addresses_and_names_are_no_part_of_it(void **state)
     same(REFUSED "\"-ERR no mailbox a@x.example\"",
          REFUSED "\"-ERR no mailbox b@y.example\"");
     same(REFUSED "\"-ERR alice: denied\"", REFUSED "\"-ERR bob: denied\"");
+    assert_int_equal(cause_of("secrets/alice: no such file", "alice@x.example"),
+                     cause_of("secrets/bob: no such file", "bob@x.example"));
     same("192.0.2.1:995: timed out.", "192.0.2.2:995:  timed out. ");
 }
 
@@ -37,6 +39,7 @@ static void what_is_said_is(void **state)
     different(REFUSED "\"-ERR denied\"", REFUSED "\"-ERR locked\"");
     different("a b", "ab");
     different("alice b", "alicia b");
+    assert_int_not_equal(cause_of("an end", "a"), cause_of("no end", "a"));
     different("", "1");
     assert_int_equal(cause_of("", NULL), 0);
     assert_int_not_equal(cause_of("17", NULL), 0);

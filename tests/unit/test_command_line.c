@@ -124,6 +124,7 @@ static void options_that_do_not_go_together(void **state)
     refused("--account goes with --once", "--account", "a");
     refused("--once and --check-config exclude each other", "--once", "--check-config");
     refused("--server goes with --probe", "--server=s", NULL);
+    refused("--trace goes with --once and --account", "--once", "--trace");
     refused("--timeout goes with --probe", "--timeout=1", "--once");
     refused("--probe and --once exclude each other", "--probe", "--once");
     refused("--probe and --check-config exclude each other", "--check-config", "--probe");
