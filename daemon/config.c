@@ -327,6 +327,21 @@ static uint64_t build_daily_bytes(const struct config_draft *draft,
     return value_of(KEY_DAILY_BYTES, &setting).number;
 }
 
+static int build_poll(struct config_reader *r, const struct config_draft *draft,
+                      const struct config_draft *server, struct config_account *account)
+{
+    struct setting quiet = find_setting(KEY_POLL_QUIET, draft, server);
+    account->poll_ms = own_value(KEY_POLL, draft, server).number;
+    account->poll_quiet_ms =
+        quiet.text != NULL ? value_of(KEY_POLL_QUIET, &quiet).number : 0;
+    if (quiet.text == NULL || account->poll_quiet_ms >= account->poll_ms)
+        return 0;
+    return config_error_set(r->error, quiet.file, quiet.line,
+                            "poll-quiet of account '%s' is shorter than its poll; "
+                            "allowed: %s",
+                            draft->name, config_keys[KEY_POLL_QUIET].allowed);
+}
+
 static int build_account(struct config_reader *r, const struct config *config,
                          const struct config_draft *draft, struct config_account *account)
 {
@@ -340,7 +355,6 @@ static int build_account(struct config_reader *r, const struct config *config,
     account->line = draft->line;
     account->server = &config->servers[server - r->servers.items];
     account->trace = own_value(KEY_TRACE, draft, server).on;
-    account->poll_ms = own_value(KEY_POLL, draft, server).number;
     account->daily_bytes = build_daily_bytes(draft, server, account->server->host);
     struct config_value deletion = own_value(KEY_DELETE, draft, server);
     account->delete_rule = deletion.rule;
@@ -351,6 +365,8 @@ static int build_account(struct config_reader *r, const struct config *config,
         err = config_error_set(
             r->error, user.file, user.line,
             "the user of account '%s' comes out empty; allowed: a login name", draft->name);
+    if (err == 0)
+        err = build_poll(r, draft, server, account);
     return err != 0 ? err : build_password(r, draft, server, account);
 }
 

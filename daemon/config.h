@@ -62,7 +62,8 @@ struct config_account {
     const char *password; /* the path, the name, the command or the password itself */
     bool trace;
     uint64_t poll_ms;
-    uint64_t daily_bytes; /* that may be fetched within 24 hours; 0: no limit */
+    uint64_t poll_quiet_ms; /* of a quiet account, at least poll_ms; 0: as poll_ms */
+    uint64_t daily_bytes;   /* that may be fetched within 24 hours; 0: no limit */
     enum config_delete delete_rule;
     uint64_t delete_after_ms; /* CONFIG_DELETE_AFTER only */
     const char *file;         /* where its section or row stands */

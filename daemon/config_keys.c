@@ -97,6 +97,11 @@ const struct config_key config_keys[KEY_COUNT] = {
     [KEY_POLL] = {"poll", ANY_ACCOUNT, TYPE_DURATION, "15m", 1 * SECOND_MS, 30 * DAY_MS,
                   "a duration from 1s to 30d, such as 30s, 15m, 1h, 1d",
                   "The time from one session of the account to the next."},
+    [KEY_POLL_QUIET] = {"poll-quiet", ANY_ACCOUNT, TYPE_DURATION, "", 1 * SECOND_MS,
+                        12 * HOUR_MS, "a duration from poll to 12h, such as 30m, 1h, 6h",
+                        "To what the time between sessions grows while nothing comes: "
+                        "behind 8 that brought nothing it doubles with each, until one "
+                        "brings something; without it, it stays at poll."},
     [KEY_DAILY_BYTES] =
         {"daily-bytes", ANY_ACCOUNT, TYPE_SIZE, "", 0, 1024 * GIB,
          "a size up to 1024G, such as 1200M; 0 for no limit",

@@ -30,6 +30,7 @@ enum config_key_id {
     KEY_PASSWORD_COMMAND,
     KEY_PASSWORD,
     KEY_POLL,
+    KEY_POLL_QUIET,
     KEY_DAILY_BYTES,
     KEY_TRACE,
     KEY_DELETE,

@@ -563,9 +563,20 @@ static void keep_to_login_delay(const struct rounds *r, const struct session_end
         outcome->retry = RETRY_NOW;
 }
 
+/* For how quiet the account is. */
+static void tell_found(const struct rounds *r, const struct session_end *end)
+{
+    const struct pool_counts *c = &end->counts;
+    bool something = c->fetched + c->deduplicated + c->healed > 0 || end->outcome.more;
+    if (something ||
+        (end->held && end->kind == POOL_FETCH && !end->stopped && !rounds_incomplete(end)))
+        scheduler_found(r->scheduler, end->account, something);
+}
+
 void rounds_settle(struct rounds *r, const struct session_end *end)
 {
     struct outcome outcome = end->outcome;
+    tell_found(r, end);
     if (end->held && end->kind == POOL_FETCH && !end->stopped && !outcome.more &&
         !end->unlisted && !rounds_incomplete(end))
         health_complete(r->health, end->account, end->counts.listed, (int64_t)time(NULL));

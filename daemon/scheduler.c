@@ -12,7 +12,9 @@
 #define SPREAD_MS ((uint64_t)60 * SECOND_MS)
 #define SPREAD_AN_ACCOUNT_MS 10u
 #define SPREAD_A_CONNECTION_MS 1000u
-#define BEAT_MS 50u /* sessions of a service come due in step: one wake-up for several */
+#define BEAT_MS 50u    /* sessions of a service come due in step: one wake-up for several */
+#define QUIET_POLLS 8u /* in a row that brought nothing: then poll-quiet counts */
+#define QUIET_POLLS_MAX 64u /* by then it is reached, whatever it is */
 #define DELAY_MAX_MS ((uint64_t)86400 * SECOND_MS) /* a server may ask for no more */
 #define NOW_TRIES_MAX 3                            /* RETRY_NOW in a row */
 
@@ -121,6 +123,17 @@ void scheduler_free(struct scheduler *s)
     free(s);
 }
 
+/* From one session that goes well to the next: poll; in a quiet account twice that, four
+ * times, up to poll-quiet. */
+static uint64_t interval_ms(const struct scheduler *s, uint32_t account)
+{
+    const struct config_account *from = &s->config->accounts[account];
+    uint64_t ms = from->poll_ms, most_ms = from->poll_quiet_ms;
+    for (uint32_t q = QUIET_POLLS; q <= s->accounts[account].quiet && ms < most_ms; q++)
+        ms = ms * 2 < most_ms ? ms * 2 : most_ms;
+    return ms;
+}
+
 static void adopt_account(struct scheduler *s, uint32_t account,
                           const struct scheduler *old, uint32_t old_account,
                           uint64_t now_ms)
@@ -132,6 +145,7 @@ static void adopt_account(struct scheduler *s, uint32_t account,
         return;
     to->failures = from->failures;
     to->hasty = from->hasty;
+    to->quiet = from->quiet;
     if (from->state == SCHEDULER_RUNNING) {
         /* Where it is it counts already. */
         due_heap_remove(&s->due, account);
@@ -145,7 +159,7 @@ static void adopt_account(struct scheduler *s, uint32_t account,
     if (from->state == SCHEDULER_WAITING)
         due_ms = due_heap_time(&old->due, old_account);
     /* A shorter `poll` counts from now on; a back-off stays what it is. */
-    uint64_t poll_ms = s->config->accounts[account].poll_ms;
+    uint64_t poll_ms = interval_ms(s, account);
     if (from->failures == 0 && due_ms > now_ms + poll_ms + poll_ms / BACKOFF_JITTER)
         due_ms = now_ms + backoff_jittered(&s->chance, poll_ms);
     make_waiting(s, account, due_ms);
@@ -294,7 +308,10 @@ static uint64_t next_delay_ms(struct scheduler *s, uint32_t account,
                                                           : BACKOFF_MAX_MS);
     }
     at->failures = 0;
-    return backoff_jittered(&s->chance, s->config->accounts[account].poll_ms);
+    uint64_t delay_ms = interval_ms(s, account);
+    if (delay_ms == s->config->accounts[account].poll_ms)
+        return backoff_jittered(&s->chance, delay_ms);
+    return delay_ms - chance_up_to(&s->chance, delay_ms / BACKOFF_JITTER);
 }
 
 static uint64_t asked_delay_ms(const struct outcome *outcome)
@@ -315,6 +332,16 @@ static bool goes_on(struct account *at, const struct outcome *outcome)
         return false;
     at->failures = 0;
     return true;
+}
+
+void scheduler_found(struct scheduler *s, uint32_t account, bool something)
+{
+    assert(account < s->account_count);
+    struct account *at = &s->accounts[account];
+    if (something)
+        at->quiet = 0;
+    else if (at->quiet < QUIET_POLLS_MAX)
+        at->quiet++;
 }
 
 void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome *outcome,

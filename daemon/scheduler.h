@@ -10,7 +10,9 @@
  * - Servers that have accounts waiting take turns, those that wait for room at one address
  * as well; within a server first come, first served.
  * - A session that went well comes back after `poll`, give or take a tenth; at once if
- * there is more to fetch. RETRY_BACKOFF: 60 s, doubling to 1 h, for SCOPE_MAILBOX (in use,
+ * there is more to fetch. Behind 8 in a row that brought nothing the time doubles with
+ * each, up to `poll-quiet` and never beyond, until one brings something; from a start it
+ * is counted anew. RETRY_BACKOFF: 60 s, doubling to 1 h, for SCOPE_MAILBOX (in use,
  * Q38) to 15 min. RETRY_NOW: at once, three times in a row at most, then as RETRY_BACKOFF.
  * RETRY_NEVER: not again, until a reload, scheduler_resume() or scheduler_hurry().
  * outcome.delay_s is kept to, up to a day.
@@ -100,6 +102,10 @@ uint32_t scheduler_place(const struct scheduler *s, uint32_t account,
 /* The session of an account that a reload has removed has ended. place: as
  * scheduler_place() returned it when that session began. */
 void scheduler_leave(struct scheduler *s, uint32_t place, uint64_t now_ms);
+
+/* Before scheduler_done(): its session has archived something, or has gone well and there
+ * was nothing. Of any other session nothing is to be told. */
+void scheduler_found(struct scheduler *s, uint32_t account, bool something);
 
 /* The session of a running account has ended, its last message acknowledged. */
 void scheduler_done(struct scheduler *s, uint32_t account, const struct outcome *outcome,

@@ -22,6 +22,7 @@ struct account {
     uint32_t location; /* where its session is; NOWHERE: it does not run */
     uint32_t failures; /* in a row */
     uint32_t hasty;    /* RETRY_NOW in a row */
+    uint32_t quiet;    /* sessions in a row that brought nothing, to QUIET_POLLS_MAX */
     enum scheduler_state state;
     bool paused; /* it may still stand in a queue: it is dropped when its turn comes */
 };

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The service in the foreground: it polls, reloads, and stops cleanly in the middle of work."""
 
+import datetime
 import sys
 
 sys.dont_write_bytecode = True
@@ -48,6 +49,33 @@ def polls_and_reloads():
     is_(cask.tool("verify").status, 0, "the archive is sound")
 
 
+def due_in(cask, account):
+    """Seconds until its next poll, 0 if it is not waiting for it."""
+    try:
+        found = {a["account"]: a["due"] for a in cask.json("status")[0]["accounts"]}
+    except RuntimeError:
+        return 0
+    due = found.get(account)
+    return datetime.datetime.fromisoformat(due).timestamp() - time.time() if due else 0
+
+
+def polls_quiet_accounts_less_often():
+    cask = Mailcask()
+    cask.add_server("s", server.port, server.ca, poll="1s", poll_quiet="10h")
+    cask.add_account("quiet", "s", user="b")
+    cask.init()
+    service = cask.start()
+    wait_for(lambda: due_in(cask, "quiet") > 3, 2 * START_SECONDS, "a pause behind quiet polls")
+    is_(messages(cask, "quiet"), 10, "an account in which nothing comes is polled less and less often")
+    write_files(mail / "newer", [b"Subject: newer\r\n\r\nnewer\r\n"])
+    shutil.copy(next((mail / "newer").iterdir()), mail / "b" / "zzz-newer")
+    is_(cask.tool("poll", "--account", "quiet").status, 0, "mailcask poll")
+    wait_for(lambda: messages(cask, "quiet") == 11, what="the new message")
+    wait_for(lambda: 0 < due_in(cask, "quiet") <= 2, what="the next poll")
+    ok(True, "fetches at once what has come, and from then on it is polled as ever")
+    is_(service.stop(), 0, "SIGTERM: exit 0")
+
+
 def stops_in_mid_work():
     cask = Mailcask()
     slow = Pop3d(mail, "--no-lock", "--throttle", "400000")
@@ -77,5 +105,6 @@ def stops_in_mid_work():
 
 
 polls_and_reloads()
+polls_quiet_accounts_less_often()
 stops_in_mid_work()
 done()

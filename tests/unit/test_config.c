@@ -270,6 +270,20 @@ static void durations(void **state)
     }
 }
 
+static void a_quiet_account_may_be_polled_less_often(void **state)
+{
+    const struct config_files *f = *state;
+    struct config *c = files_load_text(f, ARCHIVE SERVER ACCOUNT "");
+    assert_int_equal(c->accounts[0].poll_quiet_ms, 0);
+    config_free(c);
+    c = files_load_text(f, ARCHIVE SERVER "poll-quiet = 6h\n" ACCOUNT "poll = 1h\n");
+    assert_int_equal(c->accounts[0].poll_quiet_ms, 360 * MINUTE_MS);
+    config_free(c);
+    c = files_load_text(f, ARCHIVE SERVER "poll-quiet = 6h\n" ACCOUNT "poll-quiet = 15m\n");
+    assert_int_equal(c->accounts[0].poll_quiet_ms, 15 * MINUTE_MS);
+    config_free(c);
+}
+
 static void fingerprints(void **state)
 {
     const struct config_files *f = *state;
@@ -577,6 +591,7 @@ int main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(metrics_are_served_on_loopback_only),
         cmocka_unit_test(durations),
+        cmocka_unit_test(a_quiet_account_may_be_polled_less_often),
         cmocka_unit_test(fingerprints),
         cmocka_unit_test(hosts),
         cmocka_unit_test(server_defaults_and_accounts_of_their_own),

@@ -95,14 +95,20 @@ static void unknown_keys_and_sections(void **state)
     files_refused_text(
         f, "[account x]\nhost = h\n",
         "c.ini:2: key 'host' belongs into [server]; allowed in [account]: server, user, "
-        "password-file, password-command, password, poll, daily-bytes, trace, delete");
+        "password-file, password-command, password, poll, poll-quiet, daily-bytes, trace, "
+        "delete");
     files_refused_text(
         f, "[server x]\nserver = y\n",
         "c.ini:2: key 'server' belongs into [account]; allowed in [server]: preset, host, "
         "port, tls, tls-min, ca-file, fingerprint, max-connections, avoid, accounts-file, "
         "user, "
         "password-file, "
-        "password-command, password, poll, daily-bytes, trace, delete");
+        "password-command, password, poll, poll-quiet, daily-bytes, trace, delete");
+    files_refused_text(f,
+                       "[archive]\npath = a\n[server s]\nhost = h\npassword = x\n"
+                       "poll-quiet = 1h\n[account a]\nserver = s\npoll = 2h\n",
+                       "c.ini:6: poll-quiet of account 'a' is shorter than its poll; "
+                       "allowed: a duration from poll to 12h, such as 30m, 1h, 6h");
     files_refused_text(f, "[acount x]\n",
                        "c.ini:1: unknown section 'acount'; did you mean 'account'?");
     files_refused_text(f, "[mailbox x]\n",

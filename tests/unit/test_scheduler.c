@@ -91,6 +91,103 @@ static void success_comes_back_after_poll_give_or_take_a_tenth(void **state)
     scheduler_free(w.s);
 }
 
+static uint64_t wait_behind(struct world *w, uint64_t *now, bool something)
+{
+    world_take(w, *now);
+    scheduler_found(w->s, 0, something);
+    scheduler_done(w->s, 0, &ended_good, *now);
+    uint64_t wait = world_due(w, 0) - *now;
+    *now += wait;
+    return wait;
+}
+
+static void a_quiet_account_is_polled_less_often_up_to_its_bound(void **state)
+{
+    (void)state;
+    struct world w;
+    world_make(&w, 1, 1, 1);
+    w.accounts[0].poll_quiet_ms = 5 * POLL;
+    world_start(&w, SCHEDULER_SERVICE);
+    uint64_t now = world_after_spread();
+    static const uint64_t factors[] = {2, 4, 5, 5, 5};
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 7; i++)
+            assert_in_range(wait_behind(&w, &now, false), POLL * 9 / 10,
+                            POLL * 11 / 10 + 50);
+        for (int i = 0; i < 5; i++) {
+            uint64_t most = factors[i] * POLL;
+            assert_in_range(wait_behind(&w, &now, false), most * 9 / 10, most + 50);
+        }
+        assert_in_range(wait_behind(&w, &now, true), POLL * 9 / 10, POLL * 11 / 10 + 50);
+    }
+    scheduler_free(w.s);
+}
+
+static void without_a_bound_it_is_polled_as_ever(void **state)
+{
+    (void)state;
+    struct world w;
+    world_make(&w, 1, 1, 1);
+    world_start(&w, SCHEDULER_SERVICE);
+    uint64_t now = world_after_spread();
+    for (int i = 0; i < 100; i++)
+        assert_in_range(wait_behind(&w, &now, false), POLL * 9 / 10, POLL * 11 / 10 + 50);
+    scheduler_free(w.s);
+}
+
+static void a_quiet_account_comes_at_once_when_asked_for(void **state)
+{
+    (void)state;
+    struct world w;
+    world_make(&w, 1, 1, 1);
+    w.accounts[0].poll_quiet_ms = 5 * POLL;
+    world_start(&w, SCHEDULER_SERVICE);
+    uint64_t now = world_after_spread();
+    for (int i = 0; i < 12; i++)
+        (void)wait_behind(&w, &now, false);
+    assert_true(wait_behind(&w, &now, false) > 4 * POLL);
+    uint64_t asked = now - 3 * POLL;
+    scheduler_hurry(w.s, 0, asked);
+    assert_int_equal(world_take(&w, asked), 0);
+    scheduler_found(w.s, 0, true);
+    scheduler_done(w.s, 0, &ended_good, asked);
+    assert_in_range(world_due(&w, 0) - asked, POLL * 9 / 10, POLL * 11 / 10 + 50);
+    scheduler_free(w.s);
+}
+
+/* An account that was quiet until its bound, 5 * POLL; its next poll behind a reload. */
+static uint64_t due_behind_reload(uint64_t new_bound, uint64_t *out_due, uint64_t *out_now)
+{
+    struct world before, after;
+    world_make(&before, 1, 1, 1);
+    before.accounts[0].poll_quiet_ms = 5 * POLL;
+    world_start(&before, SCHEDULER_SERVICE);
+    uint64_t now = world_after_spread();
+    for (int i = 0; i < 12; i++)
+        (void)wait_behind(&before, &now, false);
+    *out_due = world_due(&before, 0);
+    *out_now = now = *out_due - 4 * POLL;
+    world_make(&after, 1, 1, 1);
+    after.accounts[0].poll_quiet_ms = new_bound;
+    assert_int_equal(
+        scheduler_new(&after.config, NULL, SCHEDULER_SERVICE, 2, now, &after.s), 0);
+    assert_int_equal(scheduler_adopt(after.s, before.s, now), 0);
+    uint64_t due = world_due(&after, 0);
+    scheduler_free(before.s);
+    scheduler_free(after.s);
+    return due;
+}
+
+static void a_reload_keeps_how_quiet_an_account_is(void **state)
+{
+    (void)state;
+    uint64_t due = 0, now = 0;
+    uint64_t kept = due_behind_reload(5 * POLL, &due, &now);
+    assert_int_equal(kept, due);
+    uint64_t soon = due_behind_reload(0, &due, &now);
+    assert_in_range(soon, now, now + POLL * 11 / 10);
+}
+
 static void more_to_fetch_comes_back_at_once_behind_those_who_wait(void **state)
 {
     (void)state;
@@ -456,6 +553,10 @@ int main(void)
         cmocka_unit_test(accounts_come_in_the_order_of_their_time),
         cmocka_unit_test(nobody_comes_before_their_time),
         cmocka_unit_test(success_comes_back_after_poll_give_or_take_a_tenth),
+        cmocka_unit_test(a_quiet_account_is_polled_less_often_up_to_its_bound),
+        cmocka_unit_test(without_a_bound_it_is_polled_as_ever),
+        cmocka_unit_test(a_quiet_account_comes_at_once_when_asked_for),
+        cmocka_unit_test(a_reload_keeps_how_quiet_an_account_is),
         cmocka_unit_test(more_to_fetch_comes_back_at_once_behind_those_who_wait),
         cmocka_unit_test(failures_back_off_from_a_minute_to_an_hour),
         cmocka_unit_test(more_to_fetch_ends_a_back_off),
