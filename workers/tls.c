@@ -99,7 +99,7 @@ static bool configure(SSL_CTX *ctx, enum tls_oldest oldest)
                                    SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET |
                                    SSL_OP_NO_TLSv1_2 | SSL_OP_NO_TLSv1_3);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
     /* With read-ahead OpenSSL would copy the window record after record into a buffer that
      * a quiet connection then keeps; without it, it holds one record at most. */
@@ -394,11 +394,22 @@ static int fail_by_queue(struct tls *tls)
     return fail(tls, ERR_TLS, text);
 }
 
+/* Before each call: an error that is left over, of another connection, would be taken for
+ * this one's. There hardly ever is one, and clearing touches every place of the queue. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* What a call of OpenSSL that did not succeed means; rc is what it returned. */
 static int step(struct tls *tls, int rc)
 {
     switch (SSL_get_error(tls->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
+        /* A quiet connection holds no buffers. SSL_MODE_RELEASE_BUFFERS would let them go
+         * behind each record, to make them anew for the next. */
+        (void)SSL_free_buffers(tls->ssl);
         /* The header promises that the loan has ended. */
         if (tls->wire.input_size > 0)
             return fail(tls, ERR_TLS, "TLS with the server failed (input left over)");
@@ -417,7 +428,7 @@ int tls_handshake(struct tls *tls)
 {
     if (tls->failure != 0)
         return tls->failure;
-    ERR_clear_error();
+    forget_errors();
     int rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
         tls->established = true;
@@ -434,7 +445,7 @@ int tls_read(struct tls *tls, void *data, size_t size, size_t *out_read)
     *out_read = 0;
     if (tls->failure != 0)
         return tls->failure;
-    ERR_clear_error();
+    forget_errors();
     int rc = SSL_read_ex(tls->ssl, data, size, out_read);
     if (rc == 1)
         return 0;
@@ -452,7 +463,7 @@ int tls_write(struct tls *tls, const void *data, size_t size, size_t *out_writte
     size_t done = 0;
     while (done < size && tls_wire_room(&tls->wire) >= WRITE_ROOM) {
         size_t n = 0;
-        ERR_clear_error();
+        forget_errors();
         int rc = SSL_write_ex(tls->ssl, from + done, size - done, &n);
         if (rc != 1) {
             int result = step(tls, rc);
@@ -463,6 +474,7 @@ int tls_write(struct tls *tls, const void *data, size_t size, size_t *out_writte
         done += n;
     }
     *out_written = done;
+    (void)SSL_free_buffers(tls->ssl);
     return done > 0 ? 0 : TLS_BLOCKED;
 }
 
@@ -470,7 +482,7 @@ int tls_close_notify(struct tls *tls)
 {
     if (!tls->established || tls->failure != 0 || tls->close_sent)
         return 0;
-    ERR_clear_error();
+    forget_errors();
     /* Halfway through a message of its own (a key update that found no room) OpenSSL calls
      * a shutdown an error. */
     int rc = SSL_in_init(tls->ssl) ? SSL_do_handshake(tls->ssl) : 1;
