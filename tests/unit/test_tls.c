@@ -532,6 +532,34 @@ static void describes_protocol_and_cipher(void **state)
     fixture_close(&f);
 }
 
+static void expect_cipher(struct fixture *f, const char *want)
+{
+    char text[64];
+    struct tls_link *link = established(f);
+    tls_describe(link->client, text, sizeof(text));
+    assert_string_equal(text, want);
+    tls_link_destroy(link);
+}
+
+/* A server that leaves the choice to the client, and servers that have their own. */
+static void asks_for_aes_128_and_takes_what_the_server_insists_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, TLS1_2_VERSION);
+    expect_cipher(&f, "TLSv1.2 ECDHE-ECDSA-AES128-GCM-SHA256");
+    assert_int_equal(SSL_CTX_set_cipher_list(f.server, "ECDHE-ECDSA-AES256-GCM-SHA384"), 1);
+    expect_cipher(&f, "TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384");
+    fixture_close(&f);
+    fixture_open(&f, TLS1_3_VERSION);
+    expect_cipher(&f, "TLSv1.3 TLS_AES_128_GCM_SHA256");
+    assert_int_equal(SSL_CTX_set_ciphersuites(f.server, "TLS_AES_256_GCM_SHA384"), 1);
+    expect_cipher(&f, "TLSv1.3 TLS_AES_256_GCM_SHA384");
+    assert_int_equal(SSL_CTX_set_ciphersuites(f.server, "TLS_CHACHA20_POLY1305_SHA256"), 1);
+    expect_cipher(&f, "TLSv1.3 TLS_CHACHA20_POLY1305_SHA256");
+    fixture_close(&f);
+}
+
 /* The measure for thousands of quiet mailboxes. Sanitizers replace malloc and count
  * nothing. */
 static void idle_connection_holds_little_memory(void **state)
@@ -605,6 +633,7 @@ int main(void)
         cmocka_unit_test(renegotiation_is_refused),
         cmocka_unit_test(stale_error_of_another_connection_is_harmless),
         cmocka_unit_test(describes_protocol_and_cipher),
+        cmocka_unit_test(asks_for_aes_128_and_takes_what_the_server_insists_on),
         cmocka_unit_test(idle_connection_holds_little_memory),
         cmocka_unit_test(two_contexts_serve_two_threads),
     };
