@@ -13,10 +13,10 @@ bool dot_ended(const struct dot *d)
     return d->state == DOT_ENDED;
 }
 
-/* How many of these bytes are data: up to the next dot at the start of a line, or all.
- * memchr line by line beats memmem("\n.") tenfold in glibc, on mail's short lines as well.
- */
-static size_t scan(struct dot *d, const char *data, size_t size)
+/* How many of these bytes are data, up to the next dot at the start of a line, or all: here
+ * while a line may end in a bare LF. memchr line by line beats memmem("\n.") tenfold in
+ * glibc, on mail's short lines as well. */
+static size_t scan_lines(struct dot *d, const char *data, size_t size)
 {
     const char *at = data;
     const char *const end = data + size;
@@ -35,6 +35,31 @@ static size_t scan(struct dot *d, const char *data, size_t size)
         if (at < end && *at == '.' && d->state == DOT_LINE_START)
             break;
     }
+    return (size_t)(at - data);
+}
+
+/* Does what is before `at` end in CRLF? At least one byte is. */
+static bool line_begins(const char *data, const char *at, bool cr_before)
+{
+    if (at[-1] != '\n')
+        return false;
+    return at - data > 1 ? at[-2] == '\r' : cr_before;
+}
+
+/* The same once lines end in CRLF only: the dots are looked for, as base64 has none. */
+static size_t scan_dots(struct dot *d, const char *data, size_t size)
+{
+    const char *const end = data + size;
+    const bool cr_before = d->state == DOT_CR;
+    const char *at = memchr(data + 1, '.', size - 1);
+    while (at != NULL && !line_begins(data, at, cr_before))
+        at = memchr(at + 1, '.', (size_t)(end - at - 1));
+    if (at == NULL)
+        at = end;
+    if (line_begins(data, at, cr_before))
+        d->state = DOT_LINE_START;
+    else
+        d->state = at[-1] == '\r' ? DOT_CR : DOT_TEXT;
     return (size_t)(at - data);
 }
 
@@ -87,6 +112,6 @@ size_t dot_next(struct dot *d, const char *data, size_t size, const char **out_s
     case DOT_ENDED:
         break;
     }
-    *out_size = scan(d, data, size);
+    *out_size = d->lf_only ? scan_lines(d, data, size) : scan_dots(d, data, size);
     return *out_size;
 }
