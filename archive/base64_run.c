@@ -3,8 +3,6 @@
  * are not a multiple of 4, but takes any pad bits: take_unit() looks at those. */
 #include "archive/base64_run.h"
 
-#include "archive/base64_decode.h"
-
 #include <assert.h>
 #include <modp_b64.h>
 #include <stdlib.h>
@@ -17,6 +15,8 @@
 /* Characters decoded at once where a line is longer. */
 #define BLOCK_CHARS 4096
 #define BLOCK_BYTES (BLOCK_CHARS / QUANTUM_CHARS * QUANTUM_BYTES)
+/* libmodpbase64 asks for this much more room than it fills. */
+#define DECODE_SLACK 2
 /* Decoded bytes that are gathered before the sink gets them. */
 #define GATHER_BYTES 16384
 
@@ -42,7 +42,6 @@ enum kind {
  * belongs there) of a candidate or run, less than the unit: else carry_size is 0. */
 struct base64_scanner {
     struct base64_sink sink;
-    base64_decoder *decode;
     size_t minimum;
     enum scan_state state;
     struct base64_run run; /* line_length is 0 in the first line */
@@ -109,12 +108,11 @@ struct base64_scanner *base64_scanner_create(size_t minimum, const struct base64
     assert(minimum >= QUANTUM_CHARS && minimum <= BASE64_MINIMUM_MAX);
     size_t held = minimum + UNIT_MAX;
     size_t decoded = minimum + GATHER_BYTES + BLOCK_BYTES;
-    struct base64_scanner *s = calloc(1, sizeof(*s) + held + decoded + BASE64_DECODE_SLACK);
+    struct base64_scanner *s = calloc(1, sizeof(*s) + held + decoded + DECODE_SLACK);
     if (s == NULL)
         return NULL;
     fill_kinds(s->kinds);
     s->sink = *sink;
-    s->decode = base64_decode_choose();
     s->minimum = minimum;
     s->held = (uint8_t *)(s + 1);
     s->decoded = s->held + held;
@@ -263,7 +261,8 @@ static size_t take_block(struct base64_scanner *s, const uint8_t *at, size_t siz
         chars = smaller(chars, s->run.line_length - (size_t)s->column);
     chars -= chars % QUANTUM_CHARS;
     size_t bytes = chars / QUANTUM_CHARS * QUANTUM_BYTES;
-    if (s->decode(s->decoded + s->decoded_size, at + gap, chars) != bytes)
+    char *out = (char *)s->decoded + s->decoded_size;
+    if (modp_b64_decode(out, (const char *)at + gap, chars) != bytes)
         return 0;
     count(s, line_end, chars, bytes);
     return gap + chars;
