@@ -291,6 +291,8 @@ static int snapshot(struct verifier *v, const uint64_t *ids, size_t count,
                     struct segment_row *rows, bool *known)
 {
     int err = v->txn == NULL ? 0 : index_renew(v->txn);
+    if (err == 0 && v->txn != NULL)
+        (void)row_get_number(v->txn, INFO_LAST_LSN, &v->last_lsn);
     for (size_t i = 0; err == 0 && i < count; i++) {
         known[i] = v->txn != NULL;
         if (v->txn == NULL)

@@ -100,7 +100,8 @@ struct verifier {
     const uint64_t *ids;            /* the segments, */
     const struct segment_row *rows; /* and what the index said of them at the beginning */
     size_t ids_count;
-    bool beside_writer;      /* there was one then */
+    uint64_t last_lsn;       /* the index's then */
+    bool beside_writer;      /* somebody else writes, or has written since */
     uint64_t segment_bytes;  /* to be read; summary->bytes: read */
     uint64_t deferred_bytes; /* of the messages deferred; again_bytes: checked of these */
     uint64_t again_bytes;

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -442,6 +443,50 @@ static void acknowledged_losses_are_not_damage(void **state)
     assert_int_equal(info.highest, MESSAGES);
 }
 
+/* A service that comes, fetches and goes while we read: once. */
+struct visit {
+    struct fixture *fixture;
+    bool over;
+};
+
+static int visited(void *arg, uint64_t done, uint64_t total)
+{
+    struct visit *v = arg;
+    (void)total;
+    if (v->over || done == 0)
+        return 0;
+    v->over = true;
+    pid_t child = fork();
+    if (child == 0) {
+        fixture_open(v->fixture, ARCHIVE_WRITE);
+        fixture_session(v->fixture, "a@x", MESSAGES, 3, 700);
+        fixture_session(v->fixture, "late@x", 0, 3, 700);
+        fixture_close(v->fixture);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    return 0;
+}
+
+static void what_is_fetched_meanwhile_is_no_difference(void **state)
+{
+    struct fixture *f = *state;
+    struct visit visit = {.fixture = f};
+    struct verify_summary s;
+    const struct verify_options options = {.progress = visited, .arg = &visit};
+    fixture_open(f, ARCHIVE_READ);
+    assert_int_equal(archive_verify(f->archive, &options, &s), 0);
+    assert_true(visit.over);
+    assert_false(verify_found_damage(&s));
+    fixture_close(f);
+    fixture_open(f, ARCHIVE_READ);
+    assert_int_equal(archive_verify(f->archive, &options, &s), 0);
+    assert_false(verify_found_damage(&s));
+    assert_int_equal(s.messages, ACCOUNTS * MESSAGES + 1 + 6);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -458,6 +503,7 @@ int main(void)
         TEST(verify_works_without_an_index),
         TEST(a_stillborn_segment_is_no_damage),
         TEST(acknowledged_losses_are_not_damage),
+        TEST(what_is_fetched_meanwhile_is_no_difference),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
