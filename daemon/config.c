@@ -242,6 +242,10 @@ static int expand(struct config_reader *r, enum config_key_id id,
         return config_reader_no_memory(r);
     err = config_value_expand(setting->text, name, text, &size);
     assert(err == 0);
+    if (size == 0) /* u@ and @d are names, too */
+        return config_error_set(r->error, setting->file, setting->line,
+                                "the %s of account '%s' comes out empty; allowed: %s",
+                                config_keys[id].name, name, config_keys[id].allowed);
     *out = text;
     return err;
 }
@@ -361,10 +365,6 @@ static int build_account(struct config_reader *r, const struct config *config,
     account->delete_after_ms = deletion.number;
     struct setting user = find_setting(KEY_USER, draft, server);
     int err = expand(r, KEY_USER, &user, draft->name, &account->user);
-    if (err == 0 && *account->user == '\0')
-        err = config_error_set(
-            r->error, user.file, user.line,
-            "the user of account '%s' comes out empty; allowed: a login name", draft->name);
     if (err == 0)
         err = build_poll(r, draft, server, account);
     return err != 0 ? err : build_password(r, draft, server, account);

@@ -376,7 +376,13 @@ static void expansion_of_unusual_names(void **state)
         "%a, %u, %%");
     files_refused_text(
         f, ARCHIVE SERVER "user = %u\n[account @x]\nserver = s\n",
-        "c.ini:7: the user of account '@x' comes out empty; allowed: a login name");
+        "c.ini:7: the user of account '@x' comes out empty; allowed: text without control "
+        "characters; of '%' only %a, %u, %d and %%");
+    files_refused_text(f,
+                       "[archive]\npath = a\n[server s]\nhost = h\npassword-command = %d\n"
+                       "[account x@]\nserver = s\n",
+                       "c.ini:5: the password-command of account 'x@' comes out empty; "
+                       "allowed: a shell command; of '%' only %a, %u, %d and %%");
 }
 
 static void tables_beside_the_configuration(void **state)
