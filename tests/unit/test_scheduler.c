@@ -101,14 +101,20 @@ static uint64_t wait_behind(struct world *w, uint64_t *now, bool something)
     return wait;
 }
 
+/* A service with one account; poll_quiet_ms 0: not set. When its first poll is due. */
+static uint64_t start_one(struct world *w, uint64_t poll_quiet_ms)
+{
+    world_make(w, 1, 1, 1);
+    w->accounts[0].poll_quiet_ms = poll_quiet_ms;
+    world_start(w, SCHEDULER_SERVICE);
+    return world_after_spread();
+}
+
 static void a_quiet_account_is_polled_less_often_up_to_its_bound(void **state)
 {
     (void)state;
     struct world w;
-    world_make(&w, 1, 1, 1);
-    w.accounts[0].poll_quiet_ms = 5 * POLL;
-    world_start(&w, SCHEDULER_SERVICE);
-    uint64_t now = world_after_spread();
+    uint64_t now = start_one(&w, 5 * POLL);
     static const uint64_t factors[] = {2, 4, 5, 5, 5};
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 7; i++)
@@ -127,9 +133,7 @@ static void without_a_bound_it_is_polled_as_ever(void **state)
 {
     (void)state;
     struct world w;
-    world_make(&w, 1, 1, 1);
-    world_start(&w, SCHEDULER_SERVICE);
-    uint64_t now = world_after_spread();
+    uint64_t now = start_one(&w, 0);
     for (int i = 0; i < 100; i++)
         assert_in_range(wait_behind(&w, &now, false), POLL * 9 / 10, POLL * 11 / 10 + 50);
     scheduler_free(w.s);
@@ -139,10 +143,7 @@ static void a_quiet_account_comes_at_once_when_asked_for(void **state)
 {
     (void)state;
     struct world w;
-    world_make(&w, 1, 1, 1);
-    w.accounts[0].poll_quiet_ms = 5 * POLL;
-    world_start(&w, SCHEDULER_SERVICE);
-    uint64_t now = world_after_spread();
+    uint64_t now = start_one(&w, 5 * POLL);
     for (int i = 0; i < 12; i++)
         (void)wait_behind(&w, &now, false);
     assert_true(wait_behind(&w, &now, false) > 4 * POLL);
@@ -159,10 +160,7 @@ static void a_quiet_account_comes_at_once_when_asked_for(void **state)
 static uint64_t due_behind_reload(uint64_t new_bound, uint64_t *out_due, uint64_t *out_now)
 {
     struct world before, after;
-    world_make(&before, 1, 1, 1);
-    before.accounts[0].poll_quiet_ms = 5 * POLL;
-    world_start(&before, SCHEDULER_SERVICE);
-    uint64_t now = world_after_spread();
+    uint64_t now = start_one(&before, 5 * POLL);
     for (int i = 0; i < 12; i++)
         (void)wait_behind(&before, &now, false);
     *out_due = world_due(&before, 0);
