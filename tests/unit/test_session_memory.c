@@ -23,6 +23,20 @@ static void assert_fine(const struct world_result *r)
     assert_int_equal(r->outcome.scope, SCOPE_NONE);
 }
 
+/* Sessions of user0, user1, ... at once. */
+static void all_fine(struct world *w, const struct mail_server_options *options,
+                     unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char account[16];
+        snprintf(account, sizeof(account), "user%u", i);
+        struct pool_job job = world_job(w, account, options);
+        world_submit(w, &job);
+    }
+    for (unsigned i = 0; i < count; i++)
+        assert_fine(world_wait(w, i));
+}
+
 static void streams_large_messages_in_bounded_memory(void **state)
 {
     struct world *w = *state;
@@ -99,14 +113,7 @@ static void listings_that_do_not_fit_wait(void **state)
     struct pool_progress progress;
     w->max_memory = BUDGET_LIMIT_MIN;
     world_begin(w, &options);
-    for (unsigned i = 0; i < SESSIONS; i++) {
-        char account[16];
-        snprintf(account, sizeof(account), "user%u", i);
-        struct pool_job job = world_job(w, account, &options);
-        world_submit(w, &job);
-    }
-    for (unsigned i = 0; i < SESSIONS; i++)
-        assert_fine(world_wait(w, i));
+    all_fine(w, &options, SESSIONS);
     pool_progress(w->pool, &progress);
     assert_in_range(progress.memory_peak, SESSION_WORK_MEMORY,
                     BUDGET_LIMIT_MIN + SESSION_WORK_MEMORY);
@@ -124,14 +131,7 @@ static void large_messages_share_a_small_budget(void **state)
     struct pool_progress progress;
     w->max_memory = 10 * MIB;
     world_begin(w, &options);
-    for (unsigned i = 0; i < SESSIONS; i++) {
-        char account[16];
-        snprintf(account, sizeof(account), "user%u", i);
-        struct pool_job job = world_job(w, account, &options);
-        world_submit(w, &job);
-    }
-    for (unsigned i = 0; i < SESSIONS; i++)
-        assert_fine(world_wait(w, i));
+    all_fine(w, &options, SESSIONS);
     pool_progress(w->pool, &progress);
     assert_in_range(progress.memory_peak, SESSION_WORK_MEMORY,
                     10 * MIB + SESSION_WORK_MEMORY);
