@@ -143,6 +143,7 @@ static int plan_segment(struct backup *b, struct backup_segment *s)
         s->wanted = false;
         return 0;
     }
+    s->seal_there = sealed ? trailer.seal_offset : 0;
     if (sealed && !s->sealed) {
         memcpy(s->hash, trailer.hash, SHA256_SIZE);
         memcpy(s->previous, trailer.predecessor_hash, SHA256_SIZE);

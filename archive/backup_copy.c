@@ -251,6 +251,30 @@ static int judge(struct copying *c)
     return err;
 }
 
+/* Where two were open, the younger one's seal in the backup names the older one's, which
+ * the copy is about to replace: without its seal it is as good, and will be copied next. */
+static int unseal_follower(struct copying *c)
+{
+    struct backup *b = c->b;
+    const struct file_ops *ops = b->archive->ops;
+    const struct backup_segment *next = c->segment + 1;
+    char path[PATH_MAX];
+    int fd = -1;
+    if (next == b->segments + b->count || next->id != c->segment->id + 1 || !next->wanted ||
+        next->seal_there == 0)
+        return 0;
+    int err = segment_path(b->to, next->id, path);
+    if (err == 0)
+        err = ops->open(ops->ctx, path, O_RDWR, 0, &fd);
+    if (err == 0)
+        err = ops->ftruncate(ops->ctx, fd, next->seal_there);
+    if (err == 0)
+        err = ops->fsync(ops->ctx, fd);
+    if (fd >= 0)
+        ops->close(ops->ctx, fd);
+    return err;
+}
+
 static int write_copy(struct copying *c)
 {
     const struct file_ops *ops = c->b->archive->ops;
@@ -262,6 +286,8 @@ static int write_copy(struct copying *c)
         err = judge(c);
     if (c->to >= 0)
         ops->close(ops->ctx, c->to);
+    if (err == 0)
+        err = unseal_follower(c);
     if (err == 0)
         err = ops->rename(ops->ctx, c->temporary, c->final);
     if (err == 0) {

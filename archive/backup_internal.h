@@ -19,6 +19,8 @@ struct backup_segment {
     /* The trailer's, if sealed; if open, of its seal in the backup, zeros: none. */
     uint8_t hash[SHA256_SIZE];
     uint8_t previous[SHA256_SIZE]; /* if open: what that seal names as its predecessor */
+    uint64_t seal_there; /* where the backup's seal begins, if it is not the archive's; 0:
+                            none */
 };
 
 /* A segment that the backup had when this run began. */

@@ -1,5 +1,6 @@
 /* Backing up while things fail: whole behind every kill and every error. */
 #include "archive/error.h"
+#include "archive/segment.h"
 #include "tests/support/backup_world.h"
 #include "tests/support/faulty_files.h"
 
@@ -15,6 +16,10 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* What repacking beside fetching writes in backup_world's archive: fetching's open segment
+ * is the one before. */
+#define REPACKED_SEGMENT 6
 
 static int lying_pwrite(void *ctx, int fd, const void *data, size_t size, uint64_t offset,
                         size_t *out_written)
@@ -143,6 +148,75 @@ static void a_second_one_killed_midway_through_each_write(void **state)
     killed_anywhere(*state, FAULT_KILL_MIDWAY, true);
 }
 
+/* Repacking beside fetching, and what is done while both have a segment open. */
+struct both_open {
+    struct backup_world *world;
+    char keep[PATH_MAX]; /* the backup before the one that is killed */
+    int steps;
+    unsigned long kills;
+};
+
+static int in_store(void *arg, int (*work)(void *work_arg), void *work_arg)
+{
+    (void)arg;
+    return work(work_arg);
+}
+
+/* Each time from the same state: the killed one's copy is sound as it stands. */
+static void kill_and_verify(struct both_open *o)
+{
+    struct backup_world *w = o->world;
+    for (unsigned long at = 1; faulty_backup(w, FAULT_KILL, at, 0) != 3; at++) {
+        struct verify_summary s = backup_world_verify(w);
+        if (verify_found_damage(&s))
+            fail_msg("killed at %lu: %lu in structure", at, (unsigned long)s.structure);
+        backup_world_shell("rm -r %s; cp -r %s %s", w->b.path, o->keep, w->b.path);
+        o->kills++;
+    }
+}
+
+static bool has_repacked(const char *path)
+{
+    char segment[PATH_MAX];
+    assert_int_equal(segment_path(path, REPACKED_SEGMENT, segment), 0);
+    return access(segment, F_OK) == 0;
+}
+
+/* The first time that both are open, and again when the older one has grown. */
+static int back_up_at_steps(void *arg, uint64_t done, uint64_t total)
+{
+    struct both_open *o = arg;
+    struct backup_world *w = o->world;
+    (void)done;
+    (void)total;
+    fixture_session(&w->f, "a@x", 100 + 2 * o->steps++, 2, 3000);
+    if (has_repacked(w->b.path)) {
+        if (o->kills == 0)
+            kill_and_verify(o);
+    } else if (has_repacked(w->f.path)) {
+        assert_int_equal(faulty_backup(w, FAULT_NONE, 0, 0), 3);
+        backup_world_shell("rm -rf %s; cp -r %s %s", o->keep, w->b.path, o->keep);
+    }
+    return 0;
+}
+
+/* Both are sealed in the backup, and the older one's seal changes with what it takes: the
+ * younger one must not name the old seal at any time. */
+static void killed_while_two_segments_are_open(void **state)
+{
+    struct backup_world *w = *state;
+    struct both_open o = {.world = w};
+    struct repack_summary s;
+    const struct repack_options options = {
+        .in_store = in_store, .progress = back_up_at_steps, .arg = &o};
+    (void)snprintf(o.keep, sizeof(o.keep), "%s/keep", w->f.root);
+    lookup_rest(w->f.lookup);
+    assert_int_equal(archive_repack(w->f.archive, &options, &s), 0);
+    assert_true(o.kills > 0);
+    backup_world_run(w);
+    backup_world_assert_whole(w);
+}
+
 static void no_space_at_any_call(void **state)
 {
     struct backup_world *w = *state;
@@ -173,6 +247,7 @@ int main(void)
         TEST(a_first_backup_killed_at_each_call),
         TEST(a_second_one_killed_at_each_call),
         TEST(a_second_one_killed_midway_through_each_write),
+        TEST(killed_while_two_segments_are_open),
         TEST(no_space_at_any_call),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
