@@ -41,6 +41,8 @@ IN_CI = os.environ.get("CI") == "true"
 # Time limits are for the plain build; sanitizers make everything slower.
 SANITIZED = re.search("asan|tsan", os.environ.get("BUILD", "")) is not None
 TIME_SCALE = 10 if SANITIZED else 1
+# For waits whose end is told by a failure only: CI's machine may be a slow one.
+PATIENCE = TIME_SCALE * (4 if IN_CI else 1)
 START_SECONDS = 20
 STOP_SECONDS = 10
 RUN_SECONDS = 120
@@ -152,7 +154,7 @@ def write_files(folder, messages):
 
 def wait_for(condition, seconds=START_SECONDS, what="condition"):
     """Poll until condition() is true and return its value; TimeoutError otherwise."""
-    seconds *= TIME_SCALE
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -184,7 +186,7 @@ def run(arguments, timeout=RUN_SECONDS, env=None, cwd=None, stdin=None):
                              subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              cwd=cwd, env={**os.environ, **(env or {})})
     try:
-        out, err = child.communicate(stdin, timeout=timeout * TIME_SCALE)
+        out, err = child.communicate(stdin, timeout=timeout * PATIENCE)
         status = child.returncode
     except subprocess.TimeoutExpired:
         child.kill()
@@ -246,7 +248,7 @@ class Server:
         if self.child.poll() is None:
             self.child.send_signal(how)
             try:
-                self.child.wait(STOP_SECONDS * TIME_SCALE)
+                self.child.wait(STOP_SECONDS * PATIENCE)
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()
@@ -576,7 +578,7 @@ class Pop3Client:
 
     def __init__(self, port, ca=None, tls="implicit", host="127.0.0.1", timeout=60, max_tls=None):
         self.host, self.ca, self.max_tls, self.pending = host, ca, max_tls, bytearray()
-        self.socket = socket.create_connection((host, port), timeout * TIME_SCALE)
+        self.socket = socket.create_connection((host, port), timeout * PATIENCE)
         if tls == "implicit":
             self.start_tls()
         self.greeting = self.line()
