@@ -1,6 +1,7 @@
 #include "daemon/sessions.h"
 
 #include "archive/error.h"
+#include "daemon/inbox.h"
 #include "daemon/secret_readers.h"
 #include "daemon/space.h"
 
@@ -10,9 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #define READERS_PATIENCE_MS 500 /* for passwords being read when the process ends */
 #define LOOKUP_PATIENCE_S 1     /* for a name look-up when a pool ends */
@@ -31,7 +30,7 @@ enum stage {
  * changed by whoever has the session: a reader, a worker, or, through the inbox, us. */
 struct session {
     struct session *previous, *next; /* under way */
-    struct session *inbox_next;
+    struct inbox_item inbox_item;
     struct sessions *sessions;
     enum stage stage;
     char *name, *host, *user, *ca_file; /* ca_file: NULL as in the configuration */
@@ -47,8 +46,8 @@ struct session {
     struct session_end end;
 };
 
-/* 1. The inbox and `rung` are guarded by the lock; everything else is the owner's thread's.
- * 2. rung <=> the eventfd is not 0. 3. The inbox is not empty => rung. */
+/* The owner's thread's; others use the inbox, and log and path, which stay as they are
+ * while there is a pool. */
 struct sessions {
     struct pool *pool;           /* NULL: closed */
     const char *path;            /* of the pool's archive */
@@ -59,10 +58,7 @@ struct sessions {
     uint32_t nobodys; /* of these, SESSIONS_NOBODY */
     uint64_t begun;   /* ever */
     struct log *log;  /* of traces, or NULL */
-    int fd;
-    pthread_mutex_t lock;
-    struct session *inbox, **inbox_tail;
-    bool rung;
+    struct inbox *inbox;
 };
 
 static char *copy_text(const char *text)
@@ -117,46 +113,11 @@ static struct session *session_new(struct sessions *s, const struct config *conf
     return session;
 }
 
-/* From any thread, under the lock: invariant 2. One wake-up for all that has come since. */
-static void ring(struct sessions *s)
-{
-    const uint64_t one = 1;
-    if (s->rung)
-        return;
-    ssize_t written = write(s->fd, &one, sizeof(one)); /* it is 0, and cannot block */
-    assert(written == (ssize_t)sizeof(one));
-    s->rung = true;
-}
-
-/* From any thread. */
+/* From any thread, which then has it no more. */
 static void deliver(struct session *session, enum stage stage)
 {
-    struct sessions *s = session->sessions;
-    (void)pthread_mutex_lock(&s->lock);
     session->stage = stage;
-    session->inbox_next = NULL;
-    *s->inbox_tail = session;
-    s->inbox_tail = &session->inbox_next;
-    ring(s);
-    (void)pthread_mutex_unlock(&s->lock);
-}
-
-static struct session *collect(struct sessions *s)
-{
-    (void)pthread_mutex_lock(&s->lock);
-    struct session *session = s->inbox;
-    if (session != NULL) {
-        s->inbox = session->inbox_next;
-        if (s->inbox == NULL)
-            s->inbox_tail = &s->inbox;
-    } else if (s->rung) {
-        uint64_t count = 0;
-        ssize_t got = read(s->fd, &count, sizeof(count));
-        assert(got == (ssize_t)sizeof(count));
-        s->rung = false;
-    }
-    (void)pthread_mutex_unlock(&s->lock);
-    return session;
+    inbox_put(session->sessions->inbox, &session->inbox_item, session);
 }
 
 int sessions_create(struct sessions **out)
@@ -164,20 +125,14 @@ int sessions_create(struct sessions **out)
     struct sessions *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return -ENOMEM;
-    s->inbox_tail = &s->inbox;
-    s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->fd < 0) {
-        int err = -errno;
-        free(s);
-        return err;
-    }
-    int err = secret_readers_create(&s->readers);
+    int err = inbox_create(&s->inbox);
+    if (err == 0)
+        err = secret_readers_create(&s->readers);
     if (err != 0) {
-        (void)close(s->fd);
+        inbox_destroy(s->inbox);
         free(s);
         return err;
     }
-    (void)pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return 0;
 }
@@ -199,8 +154,7 @@ void sessions_destroy(struct sessions *s)
         s->first = session->next;
         session_free(session);
     }
-    (void)close(s->fd);
-    (void)pthread_mutex_destroy(&s->lock);
+    inbox_destroy(s->inbox);
     free(s);
 }
 
@@ -268,13 +222,11 @@ static bool has_room(void *arg, uint64_t bytes)
     return space_holds(&space, bytes);
 }
 
-/* As deliver(), of nothing: it wakes whoever waits. */
-static void wake(void *arg)
+/* From the repacker's thread. */
+static void repacking_changed(void *arg)
 {
-    struct sessions *s = arg;
-    (void)pthread_mutex_lock(&s->lock);
-    ring(s);
-    (void)pthread_mutex_unlock(&s->lock);
+    const struct sessions *s = arg;
+    inbox_ring(s->inbox);
 }
 
 int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memory,
@@ -288,7 +240,7 @@ int sessions_open(struct sessions *s, struct archive *archive, uint64_t max_memo
                                        .done = pool_done,
                                        .wire = pool_wire,
                                        .repack_room = has_room,
-                                       .repack_changed = wake,
+                                       .repack_changed = repacking_changed,
                                        .arg = s};
     s->path = archive_path(archive);
     return pool_create(&config, &s->pool);
@@ -451,7 +403,7 @@ static bool submit(struct sessions *s, struct session *session)
 bool sessions_take(struct sessions *s, struct session_end *out)
 {
     for (;;) {
-        struct session *session = collect(s);
+        struct session *session = inbox_take(s->inbox);
         if (session == NULL)
             return false;
         if (session->stage == STAGE_READ && submit(s, session))
@@ -464,7 +416,7 @@ bool sessions_take(struct sessions *s, struct session_end *out)
 
 int sessions_fd(const struct sessions *s)
 {
-    return s->fd;
+    return inbox_fd(s->inbox);
 }
 
 uint32_t sessions_count(const struct sessions *s)
