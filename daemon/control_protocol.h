@@ -36,8 +36,8 @@
  *
  * Who reads skips the kinds and fields it does not know. A request that is refused is
  * answered by an object `error` with a `text`, one sentence, and its `cause`: "unknown"
- * (the request), "not-found" (what it is about) or "refused". The last line is "end";
- * without it the answer broke off. */
+ * (the request), "not-found" (what it is about), "archive" (it cannot be written now) or
+ * "refused". The last line is "end"; without it the answer broke off. */
 #ifndef MAILCASK_DAEMON_CONTROL_PROTOCOL_H
 #define MAILCASK_DAEMON_CONTROL_PROTOCOL_H
 

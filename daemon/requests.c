@@ -26,6 +26,20 @@ static bool refuse_unknown(struct buffer *out, const char *kind, const char *nam
     return refuse(out, "not-found", text);
 }
 
+/* While it is closed, err says only that. */
+static bool refuse_archive(const struct status *s, const char *what, int err,
+                           struct buffer *out)
+{
+    char problem[ARCHIVE_PROBLEM_SIZE], text[ARCHIVE_PROBLEM_SIZE + TEXT_SIZE];
+    const char *why = s->rounds->archive == NULL ? s->problem : NULL;
+    if (why == NULL) {
+        archive_problem(problem, s->rounds->config->archive_path, err);
+        why = problem;
+    }
+    (void)snprintf(text, sizeof(text), "%s: %s", what, why);
+    return refuse(out, "archive", text);
+}
+
 /* Its turn comes with the next look at the scheduler, which is when the clients have been
  * served. */
 static bool poll_account(const struct status *s, const char *name, struct buffer *out)
@@ -102,7 +116,6 @@ static bool pause_or_resume(const struct status *s, const char *what, bool pause
 
 static bool note_access(const struct status *s, char *what, struct buffer *out)
 {
-    char text[TEXT_SIZE];
     struct access_request access;
     if (access_request_parse(what, &access) != 0)
         return refuse(out, "unknown", "this does not say who is given what");
@@ -111,11 +124,10 @@ static bool note_access(const struct status *s, char *what, struct buffer *out)
                       "the service's configuration has require-reason = yes: say why, with "
                       "--reason TEXT");
     int err = access_write(s->rounds, &access);
-    if (err != 0) {
-        (void)snprintf(text, sizeof(text), "the ledger cannot be written: %s",
-                       error_text(err));
-        return refuse(out, "not-found", text);
-    }
+    if (err == ERR_NOT_FOUND)
+        return refuse(out, "not-found", "the archive has no such account");
+    if (err != 0)
+        return refuse_archive(s, "the ledger cannot be written", err, out);
     control_object(out, "access");
     control_object_end(out);
     return true;
@@ -125,11 +137,11 @@ static bool repack(const struct status *s, const char *what, struct buffer *out)
 {
     struct repacker *repacker = sessions_repacker(s->rounds->sessions);
     bool remove_now = strcmp(what, " remove-now") == 0;
-    if (s->once || repacker == NULL)
+    if (s->once)
         return refuse(out, "refused",
-                      s->once ? "this is a single pass with --once, which does not repack"
-                              : "the service cannot write the archive now: `mailcask "
-                                "status` says why");
+                      "this is a single pass with --once, which does not repack");
+    if (repacker == NULL)
+        return refuse_archive(s, "the archive cannot be written", ERR_STOPPED, out);
     if (strcmp(what, " stop") == 0)
         repacker_stop(repacker);
     else if (what[0] == '\0' || remove_now) {

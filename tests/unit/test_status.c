@@ -1,6 +1,7 @@
 #include "daemon/requests.h"
 
 #include "daemon/clock.h"
+#include "tests/support/archive_fixture.h"
 #include "tests/support/config_files.h"
 #include "tests/support/scheduler_turns.h"
 #include "tools/control_client.h"
@@ -119,6 +120,15 @@ static void assert_text(const struct answer_object *o, const char *field, const 
     struct span got = answer_text(o, field);
     if (!span_equal(got, span_text(want)))
         fail_msg("%s: '%.*s', not '%s'", field, (int)got.size, (const char *)got.data,
+                 want);
+}
+
+static void assert_ends(const struct answer_object *o, const char *field, const char *want)
+{
+    struct span got = answer_text(o, field);
+    size_t size = strlen(want);
+    if (got.size < size || memcmp(got.data + got.size - size, want, size) != 0)
+        fail_msg("%s: '%.*s', not '...%s'", field, (int)got.size, (const char *)got.data,
                  want);
 }
 
@@ -335,6 +345,37 @@ static void what_is_not_known_is_refused(void **state)
     end(&w);
 }
 
+static void what_the_archive_cannot_take_is_refused_with_the_reason(void **state)
+{
+    static const char *const asked[] = {"access show\ta00001\t1\t1\t1\tu\t\t", "repack"};
+    struct world w;
+    begin(&w, many(*state, 1, 1));
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        struct answer_object o = find(ask(&w, asked[i]), "error", NULL);
+        assert_text(&o, "cause", "archive");
+        assert_ends(&o, "text", " cannot be written: no room");
+    }
+    end(&w);
+}
+
+static void an_account_the_archive_does_not_have_is_not_found(void **state)
+{
+    static const char asked[] = "access show\ta00001\t1\t1\t1\tu\t\t";
+    struct fixture f;
+    struct world w;
+    fixture_setup(&f);
+    begin(&w, many(*state, 1, 1));
+    w.rounds.archive = f.archive;
+    struct answer_object o = find(ask(&w, asked), "error", NULL);
+    assert_text(&o, "cause", "not-found");
+    fixture_session(&f, "a00001", 1, 1, 10);
+    o = find(ask(&w, asked), "error", NULL); /* nothing is running that could write */
+    assert_text(&o, "cause", "archive");
+    assert_ends(&o, "text", ": stopped");
+    end(&w);
+    fixture_teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +387,8 @@ int main(void)
         cmocka_unit_test(a_pause_is_told_and_keeps_from_polling),
         cmocka_unit_test(a_pause_of_nothing_is_refused),
         cmocka_unit_test(what_is_not_known_is_refused),
+        cmocka_unit_test(what_the_archive_cannot_take_is_refused_with_the_reason),
+        cmocka_unit_test(an_account_the_archive_does_not_have_is_not_found),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
