@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BACKLOG 16
@@ -163,7 +164,7 @@ static void notice_client(void *arg, struct MHD_Connection *connection, void **s
 }
 
 /* A socket that listens, or -errno. */
-static int open_socket(const struct loopback *at)
+static int open_socket(const struct loopback *at, struct stat *out_stat)
 {
     int yes = 1,
         fd = socket(at->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -171,18 +172,29 @@ static int open_socket(const struct loopback *at)
         return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
         bind(fd, (const struct sockaddr *)&at->address, at->size) == 0 &&
-        listen(fd, BACKLOG) == 0)
+        listen(fd, BACKLOG) == 0 && fstat(fd, out_stat) == 0)
         return fd;
     int err = -errno;
     (void)close(fd);
     return err;
 }
 
+/* For when the library gave up: some of its failures close the socket that it was given,
+ * others do not, and the number may be another thread's by then. */
+static void close_if_it_is(int fd, const struct stat *listening)
+{
+    struct stat now;
+    if (fstat(fd, &now) == 0 && now.st_dev == listening->st_dev &&
+        now.st_ino == listening->st_ino)
+        (void)close(fd);
+}
+
 static int start(struct metrics_server *s)
 {
     struct loopback at;
+    struct stat listening;
     int err = loopback_parse(s->address, &at);
-    int fd = err == 0 ? open_socket(&at) : err;
+    int fd = err == 0 ? open_socket(&at, &listening) : err;
     if (fd < 0)
         return fd;
     unsigned flags = MHD_USE_EPOLL | (at.address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
@@ -191,7 +203,10 @@ static int start(struct metrics_server *s)
         MHD_OPTION_CONNECTION_LIMIT, METRICS_CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         METRICS_PATIENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
         MHD_OPTION_NOTIFY_CONNECTION, notice_client, s, MHD_OPTION_END);
-    return s->http != NULL ? 0 : -ENOMEM;
+    if (s->http != NULL)
+        return 0;
+    close_if_it_is(fd, &listening);
+    return -ENOMEM;
 }
 
 static void tell(const struct metrics_server *s, int err)

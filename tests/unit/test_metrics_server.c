@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -346,6 +347,32 @@ static void an_address_in_use_is_told_once_and_tried_again(void **state)
     buffer_free(&out);
 }
 
+/* A descriptor for the socket that listens, and none for what the library adds to it. */
+static void a_start_that_fails_leaves_nothing_open(void **state)
+{
+    struct world *w = *state;
+    struct buffer out = {0};
+    struct rlimit limit;
+    metrics_server_listen(w->server, NULL, w->now_ms);
+    int next = dup(w->log.fd);
+    assert_true(next >= 0);
+    (void)close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit one_more = {.rlim_cur = (rlim_t)next + 1,
+                                    .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &one_more), 0);
+    metrics_server_listen(w->server, w->address, w->now_ms);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(metrics_server_fd(w->server), -1);
+    assert_int_equal(try_to_connect(w), -1);
+    assert_int_equal(fcntl(next, F_GETFD), -1);
+    w->now_ms += METRICS_AGAIN_MS;
+    metrics_server_serve(w->server, w->now_ms);
+    ask(w, GET, &out);
+    assert_starts(&out, "HTTP/1.1 200 ");
+    buffer_free(&out);
+}
+
 static void the_address_can_change(void **state)
 {
     struct world *w = *state;
@@ -392,6 +419,7 @@ int main(void)
         TEST(a_client_too_many_waits_to_be_let_in),
         TEST(a_client_that_never_ends_is_cut),
         TEST(an_address_in_use_is_told_once_and_tried_again),
+        TEST(a_start_that_fails_leaves_nothing_open),
         TEST(the_address_can_change),
         cmocka_unit_test(nothing_is_served_where_there_is_none),
     };
