@@ -1,5 +1,5 @@
 /* Where the servers' hosts are: look-ups under way, and their answers. The waiting is the
- * resolver's thread's; everything here is called from one thread. */
+ * resolver's threads'; everything here is called from one thread. */
 #ifndef MAILCASK_DAEMON_LOOKUPS_H
 #define MAILCASK_DAEMON_LOOKUPS_H
 
@@ -16,8 +16,8 @@ struct lookups;
 /* source: as resolver_create()'s. 0, -ENOMEM, -errno. */
 int lookups_create(const struct resolver_source *source, struct lookups **out);
 
-/* Waits a second for a look-up under way; one that takes longer is left to itself. NULL is
- * allowed. */
+/* Waits a second for look-ups under way; those that take longer are left to themselves.
+ * NULL is allowed. */
 void lookups_destroy(struct lookups *l);
 
 /* Whether another one may be asked for. */

@@ -1,6 +1,6 @@
 /* All that is behind a fetch: worker threads with their sessions, the archive writer's
- * thread, the resolver's, and one memory budget. The daemon submits a job for a maildrop
- * and is told how its session ended. */
+ * thread, the resolver's threads, and one memory budget. The daemon submits a job for a
+ * maildrop and is told how its session ended. */
 #ifndef MAILCASK_WORKERS_POOL_H
 #define MAILCASK_WORKERS_POOL_H
 
@@ -203,7 +203,7 @@ struct repacker *pool_repacker(const struct pool *pool);
  * needs. Not from done(). */
 void pool_stop(struct pool *pool);
 
-/* Stops it first. May wait for a name look-up that is under way. NULL is allowed. */
+/* Stops it first. May wait for name look-ups that are under way. NULL is allowed. */
 void pool_destroy(struct pool *pool);
 
 /* The failure that stopped the archive's writer, 0 if none; out_text: one sentence. Nothing

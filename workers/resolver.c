@@ -14,6 +14,10 @@
 
 #include "archive/error.h"
 
+/* What getaddrinfo() loads to look in is not ours, so there is plenty; only what is used of
+ * it takes memory. */
+#define STACK_SIZE ((size_t)1024 * 1024)
+
 struct request {
     STAILQ_ENTRY(request) link;
     resolver_callback *callback;
@@ -28,26 +32,31 @@ struct name {
     char host[RESOLVER_HOST_MAX + 1];
     struct resolver_answer answer; /* in `known` */
     uint64_t expires_ms;           /* in `known` */
-    struct request_list requests;  /* in `asked` */
+    struct request_list requests;  /* not in `known` */
 };
 
 TAILQ_HEAD(name_list, name);
 
-/* Invariants; the mutex guards all but source and thread, which do not change:
- * 1. A host is in `asked` or in `known`, once.
- * 2. A name in `asked` has a request; one in `known` has none.
- * 3. The first in `asked` may be the one that the thread is resolving: only the thread
- * takes names out of it.
- * 4. name_count = names in both. `known` is in the order in which the answers came. */
+/* Invariants; the mutex guards all but source, which does not change:
+ * 1. A host is in one of `asked`, `resolving` and `known`, once.
+ * 2. A name in `known` has no request; in the others it has one.
+ * 3. A name in `resolving` has a thread, and only this takes it out.
+ * 4. name_count = names in all three, unanswered_count = those not in `known`, which is in
+ * the order in which the answers came.
+ * 5. thread_count >= min(unanswered_count, RESOLVER_THREADS_MAX), unless one could not be
+ * started; it only grows. */
 struct resolver {
     struct resolver_source source;
-    pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t asked_or_stopping;
-    struct name_list asked;
+    struct name_list asked; /* and waiting for a thread */
+    struct name_list resolving;
     struct name_list known;
     size_t name_count;
+    size_t unanswered_count;
     size_t request_count;
+    pthread_t threads[RESOLVER_THREADS_MAX];
+    size_t thread_count;
     bool stopping;
 };
 
@@ -166,19 +175,22 @@ static void answer_first(struct resolver *resolver)
     struct request_list requests = STAILQ_HEAD_INITIALIZER(requests);
     struct resolver_answer answer = {.count = 0};
 
+    TAILQ_REMOVE(&resolver->asked, name, link);
+    TAILQ_INSERT_TAIL(&resolver->resolving, name, link);
     pthread_mutex_unlock(&resolver->mutex);
     resolver->source.resolve(resolver->source.ctx, name->host, &answer);
     pthread_mutex_lock(&resolver->mutex);
     if (resolver->stopping)
-        return; /* all are told at once */
+        return; /* resolver_destroy() tells all */
 
     STAILQ_CONCAT(&requests, &name->requests);
     name->answer = answer;
     name->expires_ms =
         resolver->source.now_ms(resolver->source.ctx) +
         (uint64_t)(answer.err == 0 ? RESOLVER_SUCCESS_KEPT_MS : RESOLVER_FAILURE_KEPT_MS);
-    TAILQ_REMOVE(&resolver->asked, name, link);
+    TAILQ_REMOVE(&resolver->resolving, name, link);
     TAILQ_INSERT_TAIL(&resolver->known, name, link);
+    resolver->unanswered_count--;
     pthread_mutex_unlock(&resolver->mutex);
     deliver(resolver, &requests, &answer);
     pthread_mutex_lock(&resolver->mutex);
@@ -187,8 +199,6 @@ static void answer_first(struct resolver *resolver)
 static void *run(void *arg)
 {
     struct resolver *resolver = arg;
-    struct resolver_answer stopped = {.err = ERR_STOPPED, .text = error_text(ERR_STOPPED)};
-    struct name *name;
 
     pthread_mutex_lock(&resolver->mutex);
     while (!resolver->stopping) {
@@ -198,49 +208,68 @@ static void *run(void *arg)
             answer_first(resolver);
     }
     pthread_mutex_unlock(&resolver->mutex);
-    /* From here on nobody else looks at the names. */
-    TAILQ_FOREACH(name, &resolver->asked, link)
-    deliver(resolver, &name->requests, &stopped);
     return NULL;
+}
+
+/* Without signals: they are for the threads that expect them. With the mutex held. */
+static int start_thread(struct resolver *resolver)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int err = pthread_attr_init(&attributes);
+
+    if (err != 0)
+        return -err;
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    err = pthread_create(&resolver->threads[resolver->thread_count], &attributes, run,
+                         resolver);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (err == 0)
+        resolver->thread_count++;
+    return -err;
+}
+
+/* For one name more. An error only if there is no thread at all. With the mutex held. */
+static int provide_thread(struct resolver *resolver)
+{
+    int err = 0;
+
+    if (resolver->unanswered_count >= resolver->thread_count &&
+        resolver->thread_count < RESOLVER_THREADS_MAX)
+        err = start_thread(resolver);
+    return resolver->thread_count > 0 ? 0 : err;
 }
 
 /* Creation */
 
-/* Without signals: they are for the threads that expect them. */
-static int start_thread(struct resolver *resolver)
-{
-    sigset_t all, before;
-    int err;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&resolver->thread, NULL, run, resolver);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -err;
-}
-
 int resolver_create(const struct resolver_source *source, struct resolver **out_resolver)
 {
     struct resolver *resolver = calloc(1, sizeof(*resolver));
-    int err;
 
     if (resolver == NULL)
         return -ENOMEM;
     resolver->source = source != NULL ? *source : system_source;
     TAILQ_INIT(&resolver->asked);
+    TAILQ_INIT(&resolver->resolving);
     TAILQ_INIT(&resolver->known);
     /* With default attributes neither of these fails. */
     pthread_mutex_init(&resolver->mutex, NULL);
     pthread_cond_init(&resolver->asked_or_stopping, NULL);
-    err = start_thread(resolver);
-    if (err != 0) {
-        pthread_cond_destroy(&resolver->asked_or_stopping);
-        pthread_mutex_destroy(&resolver->mutex);
-        free(resolver);
-        return err;
-    }
     *out_resolver = resolver;
     return 0;
+}
+
+/* The threads have ended: nobody else looks at the names. */
+static void tell_stopped(struct resolver *resolver, struct name_list *names)
+{
+    struct resolver_answer stopped = {.err = ERR_STOPPED, .text = error_text(ERR_STOPPED)};
+    struct name *name;
+
+    TAILQ_FOREACH(name, names, link)
+    deliver(resolver, &name->requests, &stopped);
 }
 
 static void free_names(struct name_list *names)
@@ -259,9 +288,13 @@ void resolver_destroy(struct resolver *resolver)
         return;
     pthread_mutex_lock(&resolver->mutex);
     resolver->stopping = true;
-    pthread_cond_signal(&resolver->asked_or_stopping);
+    pthread_cond_broadcast(&resolver->asked_or_stopping);
     pthread_mutex_unlock(&resolver->mutex);
-    pthread_join(resolver->thread, NULL);
+    for (size_t i = 0; i < resolver->thread_count; i++)
+        pthread_join(resolver->threads[i], NULL);
+    tell_stopped(resolver, &resolver->resolving);
+    tell_stopped(resolver, &resolver->asked);
+    free_names(&resolver->resolving);
     free_names(&resolver->asked);
     free_names(&resolver->known);
     pthread_cond_destroy(&resolver->asked_or_stopping);
@@ -308,28 +341,39 @@ static bool find_known(struct resolver *resolver, const char *host,
 static int ask(struct resolver *resolver, const char *host, struct name **out_name)
 {
     struct name *name;
+    int err;
 
-    if (resolver->name_count == RESOLVER_NAMES_MAX) {
-        if (TAILQ_EMPTY(&resolver->known))
-            return -EAGAIN;
-        forget(resolver, TAILQ_FIRST(&resolver->known));
-    }
+    if (resolver->unanswered_count == RESOLVER_NAMES_MAX)
+        return -EAGAIN;
+    err = provide_thread(resolver);
+    if (err != 0)
+        return err;
     name = calloc(1, sizeof(*name));
     if (name == NULL)
         return -ENOMEM;
+    if (resolver->name_count == RESOLVER_NAMES_MAX)
+        forget(resolver, TAILQ_FIRST(&resolver->known));
     strcpy(name->host, host); /* resolver_lookup() has checked its length */
     STAILQ_INIT(&name->requests);
     TAILQ_INSERT_TAIL(&resolver->asked, name, link);
     resolver->name_count++;
+    resolver->unanswered_count++;
     pthread_cond_signal(&resolver->asked_or_stopping);
     *out_name = name;
     return 0;
 }
 
+static struct name *find_unanswered(struct resolver *resolver, const char *host)
+{
+    struct name *name = find(&resolver->resolving, host);
+
+    return name != NULL ? name : find(&resolver->asked, host);
+}
+
 static int add_request(struct resolver *resolver, const char *host,
                        const struct request *template)
 {
-    struct name *name = find(&resolver->asked, host);
+    struct name *name = find_unanswered(resolver, host);
     struct request *request;
     int err = 0;
 

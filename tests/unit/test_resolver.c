@@ -19,7 +19,7 @@
 #include "archive/error.h"
 #include "workers/resolver.h"
 
-#define WAIT_S 4
+#define WAIT_S 20 /* only a failure takes so long */
 #define CALLS_MAX 2048
 
 struct call {
@@ -27,14 +27,17 @@ struct call {
     pthread_t thread;
 };
 
-/* A source of answers that counts, can be held up, and has a clock of its own; and the
- * calls of callbacks that came. */
+/* A source of answers that counts, can be held up, for one host or for all, and has a clock
+ * of its own; and the calls of callbacks that came. */
 struct fixture {
     struct resolver *resolver;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     unsigned resolved; /* calls of the source begun */
+    unsigned under_way, under_way_peak;
     bool held;
+    const char *held_host; /* or NULL */
+    bool until_stopped;    /* whatever is looked up */
     int next_err;
     atomic_uint_fast64_t now_ms;
     struct call calls[CALLS_MAX];
@@ -47,7 +50,32 @@ static void wait_for_change(struct fixture *f)
 
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += WAIT_S;
-    assert_int_equal(pthread_cond_timedwait(&f->changed, &f->mutex, &until), 0);
+
+    int err = pthread_cond_timedwait(&f->changed, &f->mutex, &until);
+
+    if (err != 0)
+        pthread_mutex_unlock(&f->mutex); /* for teardown() */
+    assert_int_equal(err, 0);
+}
+
+static bool is_held(const struct fixture *f, const char *host)
+{
+    return f->held || (f->held_host != NULL && strcmp(host, f->held_host) == 0);
+}
+
+static void ignore(void *arg, const struct resolver_answer *answer)
+{
+    (void)arg;
+    (void)answer;
+}
+
+/* Only a lookup tells. */
+static void wait_until_stopped(const struct fixture *f, const char *host)
+{
+    const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
+
+    while (resolver_lookup(f->resolver, host, 1, ignore, NULL) != ERR_STOPPED)
+        nanosleep(&a_moment, NULL);
 }
 
 /* 192.0.2.N for a name that begins with digit N, and one of IPv6. */
@@ -59,11 +87,17 @@ static void fake_resolve(void *ctx, const char *host, struct resolver_answer *ou
 
     pthread_mutex_lock(&f->mutex);
     f->resolved++;
+    f->under_way++;
+    if (f->under_way > f->under_way_peak)
+        f->under_way_peak = f->under_way;
     pthread_cond_broadcast(&f->changed);
-    while (f->held)
+    while (is_held(f, host))
         pthread_cond_wait(&f->changed, &f->mutex);
+    f->under_way--;
     out_answer->err = f->next_err;
     pthread_mutex_unlock(&f->mutex);
+    if (f->until_stopped)
+        wait_until_stopped(f, host);
     out_answer->text = out_answer->err == 0 ? "fine" : "no such luck";
     out_answer->count = out_answer->err == 0 ? 2 : 0;
     v4.sin_addr.s_addr = htonl(0xc0000200u + (uint32_t)(host[0] - '0'));
@@ -113,7 +147,15 @@ static void hold(struct fixture *f, bool held)
 {
     pthread_mutex_lock(&f->mutex);
     f->held = held;
+    f->held_host = NULL;
     pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->mutex);
+}
+
+static void hold_host(struct fixture *f, const char *host)
+{
+    pthread_mutex_lock(&f->mutex);
+    f->held_host = host;
     pthread_mutex_unlock(&f->mutex);
 }
 
@@ -166,7 +208,16 @@ static uint16_t port_of(const struct resolver_address *address)
                : ntohs(((const struct sockaddr_in *)&address->address)->sin_port);
 }
 
-static void a_name_is_answered_in_the_resolvers_thread(void **state)
+/* The N of its 192.0.2.N. */
+static unsigned host_of(const struct call *call)
+{
+    struct sockaddr_in v4;
+
+    memcpy(&v4, &call->answer.addresses[1].address, sizeof(v4));
+    return ntohl(v4.sin_addr.s_addr) & 0xff;
+}
+
+static void a_name_is_answered_in_a_thread_of_the_resolvers(void **state)
 {
     struct fixture *f = *state;
 
@@ -182,9 +233,10 @@ static void a_name_is_answered_in_the_resolvers_thread(void **state)
 static void equal_requests_share_one_lookup(void **state)
 {
     struct fixture *f = *state;
+    unsigned expected = 999;
 
     hold(f, true);
-    lookup(f, "1.example", 110);
+    lookup(f, "1.example", 999);
     wait_for_resolved(f, 1);
     for (uint16_t i = 0; i < 100; i++) {
         lookup(f, "1.EXAMPLE", (uint16_t)(1000 + i));
@@ -193,8 +245,59 @@ static void equal_requests_share_one_lookup(void **state)
     hold(f, false);
     wait_for_calls(f, 201);
     assert_int_equal(f->resolved, 2);
-    for (uint16_t i = 0; i < 100; i++)
-        assert_int_equal(port_of(&f->calls[1 + i].answer.addresses[1]), 1000 + i);
+    for (size_t i = 0; i < 201; i++)
+        if (host_of(&f->calls[i]) == 1)
+            assert_int_equal(port_of(&f->calls[i].answer.addresses[1]), expected++);
+    assert_int_equal(expected, 1100);
+}
+
+static void a_lookup_that_hangs_delays_no_other(void **state)
+{
+    struct fixture *f = *state;
+
+    hold_host(f, "9.example");
+    lookup(f, "9.example", 995);
+    wait_for_resolved(f, 1);
+    lookup(f, "1.example", 995);
+    lookup(f, "2.example", 995);
+    wait_for_calls(f, 2);
+    lookup(f, "3.example", 995);
+    wait_for_calls(f, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_not_equal(host_of(&f->calls[i]), 9);
+    hold(f, false);
+    wait_for_calls(f, 4);
+    assert_int_equal(host_of(&f->calls[3]), 9);
+}
+
+static void lookups_at_once_are_bounded_and_all_are_answered(void **state)
+{
+    struct fixture *f = *state;
+    char host[32];
+
+    hold(f, true);
+    for (unsigned i = 0; i < 8 * RESOLVER_THREADS_MAX; i++) {
+        snprintf(host, sizeof(host), "%u.example", i);
+        lookup(f, host, 110);
+    }
+    wait_for_resolved(f, RESOLVER_THREADS_MAX);
+    hold(f, false);
+    wait_for_calls(f, 8 * RESOLVER_THREADS_MAX);
+    assert_int_equal(f->resolved, 8 * RESOLVER_THREADS_MAX);
+    assert_int_equal(f->under_way_peak, RESOLVER_THREADS_MAX);
+}
+
+static void one_thread_does_for_lookups_one_after_another(void **state)
+{
+    struct fixture *f = *state;
+    char host[32];
+
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(host, sizeof(host), "%u.example", i);
+        lookup(f, host, 110);
+        wait_for_calls(f, i + 1);
+        assert_true(pthread_equal(f->calls[i].thread, f->calls[0].thread));
+    }
 }
 
 static void a_known_answer_is_given_at_once_even_while_another_lookup_hangs(void **state)
@@ -252,24 +355,27 @@ static void names_are_bounded_and_the_oldest_answer_makes_room(void **state)
     struct fixture *f = *state;
     char host[32];
 
+    lookup(f, "0.example", 110);
+    wait_for_calls(f, 1);
+    lookup(f, "1.example", 110);
+    wait_for_calls(f, 2);
     hold(f, true);
-    for (unsigned i = 0; i < RESOLVER_NAMES_MAX; i++) {
+    for (unsigned i = 2; i < RESOLVER_NAMES_MAX; i++) {
         snprintf(host, sizeof(host), "%u.example", i);
         lookup(f, host, 110);
     }
-    assert_int_equal(resolver_lookup(f->resolver, "more.example", 110, note, f), -EAGAIN);
+    lookup(f, "one.more", 110);
+    assert_int_equal(f->call_count, 2);
+    lookup(f, "1.example", 110); /* it was 0 that went */
+    assert_int_equal(f->call_count, 3);
+    lookup(f, "another", 110);
+    assert_int_equal(resolver_lookup(f->resolver, "too.many", 110, note, f), -EAGAIN);
     hold(f, false);
-    wait_for_calls(f, RESOLVER_NAMES_MAX);
-
-    lookup(f, "more.example", 110);
-    wait_for_calls(f, RESOLVER_NAMES_MAX + 1);
-    assert_int_equal(f->resolved, RESOLVER_NAMES_MAX + 1);
-    lookup(f, "1.example", 110);
-    wait_for_calls(f, RESOLVER_NAMES_MAX + 2);
-    assert_int_equal(f->resolved, RESOLVER_NAMES_MAX + 1);
-    lookup(f, "0.example", 110);
     wait_for_calls(f, RESOLVER_NAMES_MAX + 3);
-    assert_int_equal(f->resolved, RESOLVER_NAMES_MAX + 2);
+
+    lookup(f, "0.example", 110);
+    wait_for_calls(f, RESOLVER_NAMES_MAX + 4);
+    assert_int_equal(f->resolved, RESOLVER_NAMES_MAX + 3);
 }
 
 static void waiting_requests_are_bounded(void **state)
@@ -284,35 +390,27 @@ static void waiting_requests_are_bounded(void **state)
     wait_for_calls(f, RESOLVER_WAITING_MAX);
 }
 
-static void *let_go_a_little_later(void *arg)
-{
-    struct timespec a_little = {.tv_nsec = 50 * 1000 * 1000};
-
-    nanosleep(&a_little, NULL);
-    hold(arg, false);
-    return NULL;
-}
-
 static void stopping_answers_every_outstanding_request(void **state)
 {
     struct fixture *f = *state;
-    pthread_t releaser;
+    char host[32];
 
-    hold(f, true);
-    lookup(f, "1.example", 110);
-    lookup(f, "1.example", 110);
-    lookup(f, "2.example", 110);
-    wait_for_resolved(f, 1);
-    assert_int_equal(pthread_create(&releaser, NULL, let_go_a_little_later, f), 0);
+    f->until_stopped = true;
+    for (unsigned i = 0; i <= RESOLVER_THREADS_MAX; i++) {
+        snprintf(host, sizeof(host), "%u.example", i);
+        lookup(f, host, 110);
+    }
+    lookup(f, "0.example", 110);
+    wait_for_resolved(f, RESOLVER_THREADS_MAX);
+    assert_int_equal(f->call_count, 0);
     resolver_destroy(f->resolver);
     f->resolver = NULL;
-    pthread_join(releaser, NULL);
-    assert_int_equal(f->call_count, 3);
-    for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(f->call_count, RESOLVER_THREADS_MAX + 2);
+    for (size_t i = 0; i < f->call_count; i++) {
         assert_int_equal(f->calls[i].answer.err, ERR_STOPPED);
         assert_int_equal(f->calls[i].answer.count, 0);
     }
-    assert_int_equal(f->resolved, 1);
+    assert_int_equal(f->resolved, RESOLVER_THREADS_MAX);
 }
 
 static void a_host_must_have_a_sensible_length(void **state)
@@ -388,8 +486,11 @@ static void the_system_says_why_a_name_does_not_resolve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FAKE(a_name_is_answered_in_the_resolvers_thread),
+        FAKE(a_name_is_answered_in_a_thread_of_the_resolvers),
         FAKE(equal_requests_share_one_lookup),
+        FAKE(a_lookup_that_hangs_delays_no_other),
+        FAKE(lookups_at_once_are_bounded_and_all_are_answered),
+        FAKE(one_thread_does_for_lookups_one_after_another),
         FAKE(a_known_answer_is_given_at_once_even_while_another_lookup_hangs),
         FAKE(a_success_is_kept_for_its_time),
         FAKE(a_failure_is_told_and_kept_for_a_shorter_time),
