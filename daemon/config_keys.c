@@ -111,7 +111,8 @@ const struct config_key config_keys[KEY_COUNT] = {
          "is known to allow."},
     [KEY_TRACE] = {"trace", ANY_ACCOUNT, TYPE_YES_NO, "no", 0, 0, "yes, no",
                    "Whether the log is told what is said to the server and by it, line by "
-                   "line, without passwords and mail."},
+                   "line, without mail and without the password, unless the server says it "
+                   "after the login: see Trace in mailcaskd(8)."},
     [KEY_DELETE] =
         {"delete", ANY_ACCOUNT, TYPE_DELETE, "never", 1 * SECOND_MS, 3650 * DAY_MS,
          "never, archived, or 'after' and a duration up to 3650d, such as after 30d",

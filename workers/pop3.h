@@ -16,7 +16,7 @@
  * 5. DELE is sent only for the numbers given to pop3_delete(), once each and in their
  * order, and nothing is listed or retrieved after it (Q19).
  * 6. No secret is sent before TLS, kept after login in a buffer of this module, or written
- * into a text.
+ * into a text: what repeats it is left out, as long as the owner has not wiped it.
  *
  * `now` is milliseconds of a clock that never goes back; all calls of a session pass the
  * same one. */
@@ -211,9 +211,9 @@ struct pop3_day {
 };
 
 struct pop3_config {
-    const char *user; /* borrowed until pop3_free() */
-    const char *password;
-    bool implicit_tls; /* TLS from the first byte; otherwise STLS is required */
+    const char *user;     /* borrowed until pop3_free() */
+    const char *password; /* the same; may be made "" once the login is done */
+    bool implicit_tls;    /* TLS from the first byte; otherwise STLS is required */
     /* A message broke the session before: prove each one (NOOP) before the next is asked
      * for, so that the right one is blamed. POP3_DISCARD_UNPROVEN then tells something
      * about its message, too. */

@@ -162,7 +162,8 @@ void pop3_fail_memory(struct pop3 *p);
  * here. */
 void pop3_desynchronised(struct pop3 *p, const char *text, size_t size);
 
-/* Quotes the server's text: escaped, cut, and left out if it repeats a secret. */
+/* Quotes the server's text: escaped, cut, and left out if it repeats a secret that the
+ * owner has not wiped yet. */
 void pop3_quote(const struct pop3 *p, const char *text, size_t size,
                 char out_quote[OUTCOME_QUOTE_SIZE]);
 

@@ -132,6 +132,20 @@ static void what_is_said_is_told_without_secrets(void **state)
     end(&t);
 }
 
+static void a_secret_that_welcomes_is_left_out(void **state)
+{
+    (void)state;
+    struct talk t;
+    begin(&t, true, "pass word");
+    server(&t, "+OK\r\n");
+    server(&t, "-ERR\r\n");
+    server(&t, "+OK\r\n");
+    server(&t, "+OK 'pass word' is right\r\n");
+    assert_non_null(strstr(t.lines, "S: (left out: it repeats the password)\n"));
+    assert_null(strstr(t.lines, "pass word"));
+    end(&t);
+}
+
 static void credentials_of_auth_are_left_out(void **state)
 {
     (void)state;
@@ -207,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_said_is_told_without_secrets),
+        cmocka_unit_test(a_secret_that_welcomes_is_left_out),
         cmocka_unit_test(credentials_of_auth_are_left_out),
         cmocka_unit_test(of_a_listing_the_first_lines_and_the_last_are_told),
         cmocka_unit_test(of_a_message_the_size_is_told),
