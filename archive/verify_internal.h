@@ -92,7 +92,8 @@ struct verifier {
     uint64_t attachments_hurt;          /* messages whose parts are missing or hurt */
     struct segment_file deferred_file;
     bool deferred_open;
-    struct place deferred_place; /* of the record in `view`; segment 0: none */
+    struct place deferred_place;             /* of the record in `view`; segment 0: none */
+    struct block_meta_reader deferred_metas; /* its, up to the message checked last */
     struct record_view chunk_view;
     struct hash_set ledger_records; /* their LSNs: a copy by repacking is no second entry */
     struct hash_set chunk_records;  /* stream and sequence */

@@ -170,24 +170,33 @@ static bool hash_sound(struct verifier *v, struct part_cache *cache,
     return err == 0 && assemble_end(&as) == 0;
 }
 
+static int load_record(struct verifier *v, const struct place *place)
+{
+    int err = read_at(v, place, &v->view);
+    if (err == 0)
+        err = block_meta_open(&v->deferred_metas,
+                              span_of(v->view.meta.data, v->view.meta.size));
+    if (err == 0)
+        v->deferred_place = *place;
+    return err;
+}
+
 static bool load_message(struct verifier *v, const struct deferred *d,
                          struct message_meta *m)
 {
-    struct block_meta_reader metas;
-    /* Messages of a block are deferred in order: its record is read once. */
+    int err = 0;
+    /* Messages of a block are deferred in order: it is read once, and so are its metas. */
     if (v->deferred_place.segment != d->place.segment ||
-        v->deferred_place.offset != d->place.offset) {
+        v->deferred_place.offset != d->place.offset ||
+        v->deferred_metas.next > d->ordinal) {
         v->deferred_place.segment = 0;
-        if (read_at(v, &d->place, &v->view) != 0)
-            return false;
-        v->deferred_place = d->place;
+        err = load_record(v, &d->place);
     }
-    if (block_meta_open(&metas, span_of(v->view.meta.data, v->view.meta.size)) != 0)
-        return false;
-    for (uint32_t i = 0; i <= d->ordinal; i++)
-        if (block_meta_next(&metas, m) != 0)
-            return false;
-    return m->n == d->n;
+    while (err == 0 && v->deferred_metas.next <= d->ordinal)
+        err = block_meta_next(&v->deferred_metas, m);
+    if (err != 0)
+        v->deferred_place.segment = 0;
+    return err == 0 && m->n == d->n;
 }
 
 static void check_deferred(struct verifier *v, struct part_cache *cache,
