@@ -1,6 +1,7 @@
 #include "daemon/config_text.h"
 
 #include "archive/error.h"
+#include "archive/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,35 +62,17 @@ static int read_file(const char *path, struct arena *arena, struct config_text *
     return err;
 }
 
-/* The length of the well-formed UTF-8 sequence at `at` (RFC 3629), 0 if it is none. A NUL
- * lies behind the text, so looking ahead stops there. */
-static size_t utf8_length(const unsigned char *at)
-{
-    if (at[0] < 0x80)
-        return 1;
-    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-    bool surrogate = at[0] == 0xed && at[1] >= 0xa0;
-    bool beyond = at[0] == 0xf4 && at[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : length;
-}
-
 static int check_text(const char *path, const struct config_text *text,
                       struct config_error *error)
 {
-    const unsigned char *at = (const unsigned char *)text->data;
-    const unsigned char *end = at + text->size;
+    const uint8_t *at = (const uint8_t *)text->data, *end = at + text->size;
     unsigned line = 1;
     while (at < end) {
         if (*at == '\0')
             return config_error_set(error, path, line,
                                     "a NUL byte; allowed: text in UTF-8, no NUL");
-        size_t length = utf8_length(at);
+        uint32_t c = 0;
+        size_t length = utf8_valid(at, (size_t)(end - at), &c);
         if (length == 0)
             return config_error_set(error, path, line,
                                     "text that is not UTF-8; save the file as UTF-8");

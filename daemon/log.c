@@ -1,6 +1,7 @@
 #include "daemon/log.h"
 
 #include "archive/error.h"
+#include "archive/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -74,46 +75,15 @@ void log_configure(struct log *log, enum log_level level)
         log->level = level;
 }
 
-/* The bytes of the valid UTF-8 character at text (RFC 3629), 0 if there is none. */
-static size_t decode(const unsigned char *text, uint32_t *out_code)
-{
-    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char first = text[0];
-    size_t size = first < 0x80             ? 1
-                  : (first & 0xe0) == 0xc0 ? 2
-                  : (first & 0xf0) == 0xe0 ? 3
-                  : (first & 0xf8) == 0xf0 ? 4
-                                           : 0;
-    if (size == 0)
-        return 0;
-    uint32_t code = size == 1 ? first : first & (0x7fu >> size);
-    for (size_t i = 1; i < size; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0; /* the NUL at the end too */
-        code = code << 6 | (text[i] & 0x3fu);
-    }
-    if (code < lowest[size] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return 0;
-    *out_code = code;
-    return size;
-}
-
-/* Whether a terminal or a viewer would do more with it than show it. */
-static bool unsafe(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c ||
-           code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
-           (code >= 0x2066 && code <= 0x2069);
-}
-
 size_t log_clean(char *to, size_t to_size, const char *text)
 {
     static const char hex[] = "0123456789abcdef", cut[] = "...";
     size_t used = 0;
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
+    const uint8_t *at = (const uint8_t *)text, *end = at + strlen(text);
+    while (at < end) {
         uint32_t code = 0;
-        size_t size = decode(at, &code);
-        bool escaped = size == 0 || unsafe(code);
+        size_t size = utf8_valid(at, (size_t)(end - at), &code);
+        bool escaped = size == 0 || utf8_unsafe(code);
         size_t taken = size == 0 ? 1 : size;
         size_t room = escaped ? taken * ESCAPE_SIZE : taken;
         if (used + room + sizeof(cut) > to_size) {

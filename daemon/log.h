@@ -86,8 +86,8 @@ void log_line(struct log *log, const char *format, ...)
  * is no terminal. */
 void log_status(struct log *log, const char *text);
 
-/* Copy text so that it is one harmless line of UTF-8: control characters, line separators,
- * marks that change the direction of writing, and bytes that are not UTF-8 become \xNN.
+/* Copy text so that it is one harmless line of UTF-8: what utf8_unsafe() names, and bytes
+ * that are not UTF-8, become \xNN.
  * Ends in "..." where it had to be cut. to_size: 8 or more. Returns its length. */
 size_t log_clean(char *to, size_t to_size, const char *text);
 

@@ -1,13 +1,13 @@
 #include "tools/access.h"
 
 #include "archive/error.h"
+#include "archive/utf8.h"
 #include "daemon/config.h"
 #include "daemon/control_protocol.h"
 #include "tools/control_client.h"
 #include "tools/exits.h"
 #include "tools/open.h"
 #include "tools/say.h"
-#include "tools/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 #include "tools/display.h"
 
-#include "tools/utf8.h"
+#include "archive/utf8.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
 #include "archive/error.h"
 #include "archive/reader.h"
 #include "archive/size_text.h"
+#include "archive/utf8.h"
 #include "tools/command.h"
 #include "tools/message_id.h"
 #include "tools/open.h"
 #include "tools/period.h"
 #include "tools/say.h"
-#include "tools/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>

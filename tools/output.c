@@ -2,9 +2,9 @@
 
 #include "archive/digest.h"
 #include "archive/error.h"
+#include "archive/utf8.h"
 #include "tools/dates.h"
 #include "tools/say.h"
-#include "tools/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 #include "tools/say.h"
 
-#include "tools/utf8.h"
+#include "archive/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
-/* tools/display.h and tools/utf8.h: whatever a header field holds, what goes to a terminal
- * is UTF-8 without anything that steers it, and fits where it is said to fit. Input: a
- * number of columns, the field. */
+/* tools/display.h and archive/utf8.h: whatever a header field holds, what goes to a
+ * terminal is UTF-8 without anything that steers it, and fits where it is said to fit.
+ * Input: a number of columns, the field. */
+#include "archive/utf8.h"
 #include "tests/fuzz/fuzz.h"
 #include "tools/display.h"
-#include "tools/utf8.h"
 
 static struct display *set_up(void)
 {

@@ -1,7 +1,7 @@
+#include "archive/utf8.h"
 #include "tools/display.h"
 #include "tools/output.h"
 #include "tools/progress.h"
-#include "tools/utf8.h"
 
 #include <errno.h>
 #include <setjmp.h>

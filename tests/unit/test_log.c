@@ -41,6 +41,7 @@ static void control_characters_are_escaped(void **state)
     cleaned("\xe2\x80\xae!", "\\xe2\\x80\\xae!"); /* right to left */
     cleaned("\xe2\x80\xa8!", "\\xe2\\x80\\xa8!"); /* line separator */
     cleaned("\xe2\x81\xa6\xd8\x9c", "\\xe2\\x81\\xa6\\xd8\\x9c");
+    cleaned("\xe2\x80\x8b\xef\xbb\xbf", "\\xe2\\x80\\x8b\\xef\\xbb\\xbf"); /* not seen */
 }
 
 static void bytes_that_are_not_utf8_are_escaped(void **state)

@@ -1,7 +1,7 @@
-/* UTF-8 from and for the outside: anything may come in, nothing that steers a terminal goes
- * out. */
-#ifndef MAILCASK_TOOLS_UTF8_H
-#define MAILCASK_TOOLS_UTF8_H
+/* UTF-8 from and for the outside, in the tools and in the daemon alike: anything may come
+ * in, nothing that steers a terminal goes out. */
+#ifndef MAILCASK_ARCHIVE_UTF8_H
+#define MAILCASK_ARCHIVE_UTF8_H
 
 #include "archive/bytes.h"
 
@@ -12,9 +12,11 @@
 #define UTF8_REPLACEMENT 0xFFFDu
 #define UTF8_SIZE_MAX 4
 
-/* The code point at the start of size (>= 1) bytes, and how many bytes it took. What is not
- * UTF-8 (overlong forms, surrogates and cut sequences too) is UTF8_REPLACEMENT, a byte at a
- * time. */
+/* The code point at the start of size (>= 1) bytes, and how many bytes it took (RFC 3629).
+ * 0 where that is not UTF-8: overlong forms, surrogates and cut sequences too. */
+size_t utf8_valid(const uint8_t *data, size_t size, uint32_t *out);
+
+/* The same, but what is not UTF-8 is UTF8_REPLACEMENT, a byte at a time. */
 size_t utf8_next(const uint8_t *data, size_t size, uint32_t *out);
 
 /* Writes a code point; returns its bytes. */

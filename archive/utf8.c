@@ -1,4 +1,4 @@
-#include "tools/utf8.h"
+#include "archive/utf8.h"
 
 struct range {
     uint32_t first;
@@ -35,7 +35,7 @@ static size_t lead(uint8_t byte, uint32_t *out_bits, uint32_t *out_least)
     return 0;
 }
 
-size_t utf8_next(const uint8_t *data, size_t size, uint32_t *out)
+size_t utf8_valid(const uint8_t *data, size_t size, uint32_t *out)
 {
     *out = data[0];
     if (data[0] < 0x80)
@@ -43,18 +43,26 @@ size_t utf8_next(const uint8_t *data, size_t size, uint32_t *out)
     uint32_t c = 0;
     uint32_t least = 0;
     size_t length = lead(data[0], &c, &least);
-    *out = UTF8_REPLACEMENT;
     if (length == 0 || length > size)
-        return 1;
+        return 0;
     for (size_t i = 1; i < length; i++) {
         if ((data[i] & 0xC0u) != 0x80)
-            return 1;
+            return 0;
         c = c << 6 | (data[i] & 0x3Fu);
     }
     if (c < least || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF))
-        return 1;
+        return 0;
     *out = c;
     return length;
+}
+
+size_t utf8_next(const uint8_t *data, size_t size, uint32_t *out)
+{
+    size_t length = utf8_valid(data, size, out);
+    if (length > 0)
+        return length;
+    *out = UTF8_REPLACEMENT;
+    return 1;
 }
 
 static char continuation(uint32_t bits)
