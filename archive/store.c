@@ -235,14 +235,27 @@ static int seal_lane(struct archive *a, struct lane *l)
     return err != 0 ? err : fail(a, seal_segment(a, l));
 }
 
-/* Room for size more bytes: seals a segment that has none. */
+static bool is_full(const struct lane *l, uint64_t size)
+{
+    return l->segment != NULL && !segment_writer_has_room(l->segment, size);
+}
+
+/* Room for size more bytes, in a batch: seals a segment that has none. */
 static int make_room(struct archive *a, struct lane *l, uint64_t size)
 {
-    bool full = l->segment != NULL && !segment_writer_has_room(l->segment, size);
-    int err = full                                  ? seal_lane(a, l)
+    int err = is_full(l, size)                      ? seal_lane(a, l)
               : l->batch_count == BATCH_RECORDS_MAX ? commit_lane(a, l)
                                                     : 0;
-    return err == 0 && l->batch_count == 0 ? begin_batch(a, l) : err;
+    if (err != 0 || l->batch_count > 0)
+        return err;
+    err = begin_batch(a, l);
+    /* The batch's COMMIT may have taken the last room there was. */
+    if (err == 0 && is_full(l, size)) {
+        err = seal_lane(a, l);
+        if (err == 0)
+            err = begin_batch(a, l);
+    }
+    return err;
 }
 
 static int append(struct archive *a, struct lane *l, struct record *r)
