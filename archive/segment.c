@@ -406,42 +406,58 @@ int segment_read_body(struct segment_file *f, struct record_view *v, struct code
                : ERR_DAMAGED;
 }
 
-/* A valid header at this place? */
-static bool header_at(struct segment_file *f, uint64_t offset, uint64_t limit)
+/* A valid header at this place? 0; ERR_DAMAGED, ERR_VERSION: no; -errno. */
+static int header_at(struct segment_file *f, uint64_t offset, uint64_t limit)
 {
     uint8_t data[RECORD_HEADER_CIPHER_SIZE];
     struct record_header h;
     size_t size = limit - offset < sizeof(data) ? limit - offset : sizeof(data);
-    return read_at(f, data, size, offset) == 0 &&
-           record_decode_header(&h, f->header.sync_word, offset, data, size) == 0;
+    int err = read_at(f, data, size, offset);
+    return err != 0 ? err
+                    : record_decode_header(&h, f->header.sync_word, offset, data, size);
 }
 
-int segment_resync(struct segment_file *f, uint64_t offset, uint64_t limit,
-                   uint64_t *out_offset)
+static bool is_damage(int err)
+{
+    return err == ERR_DAMAGED || err == ERR_VERSION;
+}
+
+/* As segment_resync(), with a window of RESYNC_STEP bytes. */
+static int resync(struct segment_file *f, uint64_t offset, uint64_t limit, uint8_t *window,
+                  uint64_t *out_offset)
 {
     uint8_t word[8];
     put_u64(word, f->header.sync_word);
-    uint8_t *window = malloc(RESYNC_STEP);
-    if (window == NULL)
-        return -ENOMEM;
-    int err = ERR_NOT_FOUND;
     while (limit > offset && limit - offset >= RECORD_HEADER_SIZE) {
         size_t size = limit - offset < RESYNC_STEP ? limit - offset : RESYNC_STEP;
-        if (read_at(f, window, size, offset) != 0)
-            break;
+        int err = read_at(f, window, size, offset);
+        if (err != 0)
+            return is_damage(err) ? ERR_NOT_FOUND : err;
         const uint8_t *hit = memmem(window, size, word, sizeof(word));
         if (hit == NULL) {
             offset += size - (sizeof(word) - 1);
             continue;
         }
         offset += (uint64_t)(hit - window);
-        if (limit - offset >= RECORD_HEADER_SIZE && header_at(f, offset, limit)) {
-            *out_offset = offset;
-            err = 0;
+        if (limit - offset < RECORD_HEADER_SIZE)
             break;
-        }
+        err = header_at(f, offset, limit);
+        if (err == 0)
+            *out_offset = offset;
+        if (!is_damage(err))
+            return err;
         offset++;
     }
+    return ERR_NOT_FOUND;
+}
+
+int segment_resync(struct segment_file *f, uint64_t offset, uint64_t limit,
+                   uint64_t *out_offset)
+{
+    uint8_t *window = malloc(RESYNC_STEP);
+    if (window == NULL)
+        return -ENOMEM;
+    int err = resync(f, offset, limit, window, out_offset);
     free(window);
     return err;
 }

@@ -117,8 +117,8 @@ int segment_read_body(struct segment_file *f, struct record_view *v, struct code
 int segment_read_body_start(struct segment_file *f, struct record_view *v, uint64_t upto,
                             struct codec *codec);
 
-/* From `offset` on, the first place below limit that holds a valid record header: 0 or
- * ERR_NOT_FOUND. */
+/* From `offset` on, the first place below limit that holds a valid record header: 0;
+ * ERR_NOT_FOUND; -errno (it cannot be known). */
 int segment_resync(struct segment_file *f, uint64_t offset, uint64_t limit,
                    uint64_t *out_offset);
 

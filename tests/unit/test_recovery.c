@@ -345,6 +345,51 @@ static void damage_below_the_durable_offset_is_not_cut(void **state)
     assert_int_equal(info.messages, MESSAGES);
 }
 
+/* A read that fails once. */
+struct bad_read {
+    unsigned long at, calls;
+};
+
+static int read_badly(void *ctx, int fd, void *data, size_t size, uint64_t offset,
+                      size_t *out_read)
+{
+    struct bad_read *bad = ctx;
+    return ++bad->calls == bad->at
+               ? -EIO
+               : system_files.pread(NULL, fd, data, size, offset, out_read);
+}
+
+/* Behind damage reading goes on; that a read failed does not mean that nothing follows. */
+static void a_failing_read_hides_nothing_behind_damage(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+    struct account_info info;
+    struct bad_read bad = {.at = 1};
+    struct file_ops ops = system_files;
+    ops.ctx = &bad;
+    ops.pread = read_badly;
+    fixture_open(f, ARCHIVE_WRITE);
+    for (int i = 0; i < 3; i++)
+        fixture_session(f, "a@x", i, 1, 700);
+    fixture_close(f);
+    assert_int_equal(segment_path(f->path, 1, path), 0);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "X", 1, SEGMENT_HEADER_SIZE + 20), 1); /* in a COMMIT */
+    close(fd);
+    for (bool failed = true; failed; bad.at++) {
+        bad.calls = 0;
+        int err = fixture_try_open(f, ARCHIVE_WRITE, true, &ops);
+        failed = bad.calls >= bad.at;
+        if (err != 0)
+            continue;
+        assert_int_equal(archive_find_account(f->archive, "a@x", &info), 0);
+        assert_int_equal(info.messages, 3);
+        fixture_close(f);
+    }
+    assert_true(bad.at > 10);
+}
+
 /* P4 */
 static void the_index_is_rebuilt_equal(void **state)
 {
@@ -452,6 +497,7 @@ int main(void)
         TEST(short_writes_are_continued),
         TEST(a_torn_tail_is_put_aside),
         TEST(damage_below_the_durable_offset_is_not_cut),
+        TEST(a_failing_read_hides_nothing_behind_damage),
         TEST(the_index_is_rebuilt_equal),
         TEST(killed_and_the_index_gone),
         TEST(a_copied_index_is_not_trusted),
