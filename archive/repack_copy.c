@@ -203,30 +203,43 @@ static int copy_record(struct repack *r, struct segment_file *f)
     return err != 0 ? err : repack_progress(r, record_size(&r->view.header));
 }
 
+/* The next record from *offset on that can be read, into r->view. ERR_NOT_FOUND: the seal
+ * is next. */
+static int read_next(struct repack *r, struct segment_file *f, uint64_t limit,
+                     uint64_t *offset)
+{
+    if (*offset >= limit)
+        return ERR_NOT_FOUND;
+    int err = segment_read(f, *offset, limit, r->codec, &r->view);
+    while (err == ERR_DAMAGED) {
+        err = segment_resync(f, *offset + 1, limit, offset);
+        if (err == 0)
+            err = segment_read(f, *offset, limit, r->codec, &r->view);
+    }
+    if (err == 0)
+        *offset += record_size(&r->view.header);
+    return err;
+}
+
 int repack_copy_records(struct repack *r, const struct source_segment *source)
 {
     struct archive *a = r->archive;
     struct segment_file f;
     struct segment_trailer trailer;
+    uint64_t offset = SEGMENT_HEADER_SIZE, records = 0;
     int err = segment_open(a->ops, a->path, source->id, a->cask.uuid, &f);
     if (err != 0)
         return err;
     err = segment_read_trailer(&f, &trailer);
-    uint64_t offset = SEGMENT_HEADER_SIZE;
-    while (err == 0 && offset < trailer.seal_offset) {
-        err = segment_read(&f, offset, trailer.seal_offset, r->codec, &r->view);
-        if (err == ERR_DAMAGED) { /* it has healed: the segment was looked at */
-            err = segment_resync(&f, offset + 1, trailer.seal_offset, &offset);
-            continue;
-        }
-        if (err != 0)
-            break;
-        uint64_t size = record_size(&r->view.header);
+    while (err == 0 && (err = read_next(r, &f, trailer.seal_offset, &offset)) == 0) {
+        records++;
         err = copy_record(r, &f);
-        offset += size;
     }
     segment_file_close(&f);
-    return err == ERR_NOT_FOUND ? 0 : err; /* damaged up to the seal */
+    /* What is passed over had healed when the segment was looked at: that and no more. */
+    if (err == ERR_NOT_FOUND)
+        err = records == source->records ? 0 : ERR_DAMAGED;
+    return err;
 }
 
 /* The next chunk behind *at that leads into a source and may be named. */

@@ -26,6 +26,7 @@
 struct source_segment {
     uint64_t id;
     uint64_t size;
+    uint64_t records; /* that can be read, at least header and meta */
     uint8_t hash[SHA256_SIZE];
 };
 

@@ -5,91 +5,119 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Does a row lead to this very place, as far as can be seen? */
-static bool leads_here(struct index_txn *t, enum index_table table,
-                       const struct place *place)
+/* A segment that is looked through. */
+struct look {
+    struct repack *repack;
+    struct segment_file file;
+    struct segment_trailer trailer;
+    uint64_t offset;  /* of the next record */
+    uint64_t records; /* passed that can be read, at least header and meta */
+};
+
+/* Damage: what begins at `from` cannot be read, nor what follows up to `to`. */
+struct stretch {
+    uint64_t segment;
+    uint64_t from;
+    uint64_t to;
+};
+
+/* Does a row lead there, as far as can be seen? */
+static bool leads_there(struct index_txn *t, enum index_table table,
+                        const struct stretch *s)
 {
     struct index_walk row = {0};
     struct span value;
     int err;
     while ((err = index_walk(t, table, &row, &value)) == 0) {
         /* Each of these rows begins with its place. */
-        if (value.size >= 16 && get_u64(value.data) == place->segment &&
-            get_u64(value.data + 8) == place->offset)
+        if (value.size >= 16 && get_u64(value.data) == s->segment &&
+            get_u64(value.data + 8) >= s->from && get_u64(value.data + 8) < s->to)
             return true;
     }
     return err != ERR_NOT_FOUND;
 }
 
-/* What the table of contents says is at this place; 0: nothing, or it cannot be read. */
-static uint8_t type_by_toc(struct repack *r, struct segment_file *f,
-                           const struct segment_trailer *trailer, uint64_t offset)
+/* Of other types no row tells whether they are needed still. */
+static bool can_heal(uint8_t type)
 {
-    struct toc_entry e;
-    size_t count = 0;
-    if (segment_read(f, trailer->seal_offset, f->size, r->codec, &r->view) != 0 ||
-        toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), i, &e);
-        if (e.offset == offset)
-            return e.type;
-    }
-    return 0;
+    return type == RECORD_BLOCK || type == RECORD_END || type == RECORD_CHUNK ||
+           type == RECORD_PART || type == RECORD_COMMIT;
 }
 
-/* A damaged record may be left behind if it is one of those that the index leads to, and
- * the index leads elsewhere: what it held has healed. */
-static bool damage_has_healed(struct repack *r, struct segment_file *f,
-                              const struct segment_trailer *trailer, uint64_t offset)
+/* By the table of contents: is it known what was there, and can all of it heal? */
+static bool held_what_can_heal(struct look *l, const struct stretch *s)
 {
-    const struct place place = {.segment = f->header.id, .offset = offset};
+    struct repack *r = l->repack;
+    struct toc_entry e;
+    size_t count = 0;
+    bool known = false;
+    if (segment_read(&l->file, l->trailer.seal_offset, l->file.size, r->codec, &r->view) !=
+            0 ||
+        toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), i, &e);
+        if (e.offset < s->from || e.offset >= s->to)
+            continue;
+        if (!can_heal(e.type))
+            return false;
+        known |= e.offset == s->from;
+    }
+    return known;
+}
+
+/* Damaged records may be left behind if they are of those that the index leads to, and the
+ * index leads elsewhere: what they held has healed. */
+static bool damage_has_healed(struct look *l, const struct stretch *s)
+{
     struct index_txn *t = NULL;
-    uint8_t type = type_by_toc(r, f, trailer, offset);
-    if (type != RECORD_BLOCK && type != RECORD_END && type != RECORD_CHUNK &&
-        type != RECORD_PART && type != RECORD_COMMIT)
+    if (!held_what_can_heal(l, s) || index_begin_read(l->repack->archive->index, &t) != 0)
         return false;
-    if (index_begin_read(r->archive->index, &t) != 0)
-        return false;
-    bool healed = !leads_here(t, TABLE_MESSAGES, &place) &&
-                  !leads_here(t, TABLE_PARTS, &place) &&
-                  !leads_here(t, TABLE_CHUNKS, &place);
+    bool healed = !leads_there(t, TABLE_MESSAGES, s) && !leads_there(t, TABLE_PARTS, s) &&
+                  !leads_there(t, TABLE_CHUNKS, s);
     index_abort(t);
     return healed;
 }
 
-/* The next record behind *offset can be read, or need not be. ERR_DAMAGED: neither. */
-static int look_at_record(struct repack *r, struct segment_file *f,
-                          const struct segment_trailer *trailer, uint64_t *offset)
+/* On to where the next record can be read. ERR_DAMAGED: what is passed over is needed. */
+static int pass_damage(struct look *l)
 {
-    uint64_t at = *offset;
-    int err = segment_read(f, at, trailer->seal_offset, r->codec, &r->view);
-    bool readable = err == 0; /* header and meta */
-    uint64_t size = readable ? record_size(&r->view.header) : 0;
-    if (readable)
-        err = segment_read_body(f, &r->view, NULL);
-    *offset = at + size;
-    if (err != ERR_DAMAGED)
-        return err != 0 ? err : repack_progress(r, size);
-    if (!damage_has_healed(r, f, trailer, at))
-        return ERR_DAMAGED;
-    err = readable ? 0 : segment_resync(f, at + 1, trailer->seal_offset, offset);
-    if (err == ERR_NOT_FOUND) { /* damaged up to the seal */
-        *offset = trailer->seal_offset;
-        err = 0;
-    }
-    return err;
+    struct stretch s = {.segment = l->file.header.id, .from = l->offset};
+    int err = segment_resync(&l->file, l->offset + 1, l->trailer.seal_offset, &l->offset);
+    if (err == ERR_NOT_FOUND) /* damaged up to the seal */
+        l->offset = l->trailer.seal_offset;
+    else if (err != 0)
+        return err;
+    s.to = l->offset;
+    return damage_has_healed(l, &s) ? 0 : ERR_DAMAGED;
+}
+
+/* The next record can be read, or need not be. ERR_DAMAGED: neither. */
+static int look_at_record(struct look *l)
+{
+    struct repack *r = l->repack;
+    int err = segment_read(&l->file, l->offset, l->trailer.seal_offset, r->codec, &r->view);
+    if (err != 0)
+        return err == ERR_DAMAGED ? pass_damage(l) : err;
+    const struct stretch s = {
+        .segment = l->file.header.id, .from = l->offset, .to = l->offset + 1};
+    uint64_t size = record_size(&r->view.header);
+    l->offset += size;
+    l->records++;
+    err = segment_read_body(&l->file, &r->view, NULL);
+    if (err == ERR_DAMAGED)
+        return damage_has_healed(l, &s) ? 0 : ERR_DAMAGED;
+    return err != 0 ? err : repack_progress(r, size);
 }
 
 /* Can every record that counts be read? */
-static int look_through(struct repack *r, struct segment_file *f, bool *out_sound)
+static int look_through(struct look *l, bool *out_sound)
 {
-    struct segment_trailer trailer;
-    int err = segment_read_trailer(f, &trailer);
-    uint64_t offset = SEGMENT_HEADER_SIZE;
-    *out_sound = err == 0 && !f->header_damaged;
-    while (err == 0 && *out_sound && offset < trailer.seal_offset)
-        err = look_at_record(r, f, &trailer, &offset);
+    int err = segment_read_trailer(&l->file, &l->trailer);
+    l->offset = SEGMENT_HEADER_SIZE;
+    *out_sound = err == 0 && !l->file.header_damaged;
+    while (err == 0 && *out_sound && l->offset < l->trailer.seal_offset)
+        err = look_at_record(l);
     if (err != ERR_DAMAGED && err != ERR_VERSION && err != ERR_NOT_FOUND)
         return err;
     *out_sound = false;
@@ -100,17 +128,17 @@ static int look_through(struct repack *r, struct segment_file *f, bool *out_soun
 static int take_source(struct repack *r, const struct repack_candidate *c)
 {
     struct archive *a = r->archive;
-    struct segment_file f;
+    struct look look = {.repack = r};
     bool sound = false;
-    int err = segment_open(a->ops, a->path, c->id, a->cask.uuid, &f);
+    int err = segment_open(a->ops, a->path, c->id, a->cask.uuid, &look.file);
     if (err != 0)
         return err == ERR_DAMAGED || err == ERR_VERSION ? ERR_NOT_FOUND : err;
-    err = look_through(r, &f, &sound);
-    segment_file_close(&f);
+    err = look_through(&look, &sound);
+    segment_file_close(&look.file);
     if (err != 0 || !sound)
         return err != 0 ? err : ERR_NOT_FOUND;
     struct source_segment *s = &r->sources[r->sources_count++];
-    *s = (struct source_segment){.id = c->id, .size = c->size};
+    *s = (struct source_segment){.id = c->id, .size = c->size, .records = look.records};
     archive_segment_hash(a, c->id, s->hash);
     r->summary->bytes_before += c->size;
     return 0;

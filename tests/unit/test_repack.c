@@ -281,6 +281,60 @@ static void a_damaged_segment_is_left(void **state)
     assert_sound(f);
 }
 
+/* The end of the segment's first `count` records. */
+static uint64_t end_of_records(struct fixture *f, uint64_t segment, unsigned count)
+{
+    struct segment_file file;
+    struct record_view v = {0};
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    assert_int_equal(
+        segment_open(&system_files, f->path, segment, archive_uuid(f->archive), &file), 0);
+    while (count-- > 0) {
+        assert_int_equal(segment_read(&file, offset, file.size, f->codec, &v), 0);
+        offset += record_size(&v.header);
+    }
+    record_view_free(&v);
+    segment_file_close(&file);
+    return offset;
+}
+
+/* Begun by a COMMIT, of which nothing is needed: so much for the first record. */
+static void a_stretch_of_damage_is_more_than_its_first_record(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+    uint64_t end = end_of_records(f, 1, 3); /* COMMIT, ACCOUNT, SOURCE */
+    assert_int_equal(segment_path(f->path, 1, path), 0);
+    FILE *stream = fopen(path, "r+b");
+    assert_non_null(stream);
+    fseek(stream, SEGMENT_HEADER_SIZE, SEEK_SET);
+    for (uint64_t at = SEGMENT_HEADER_SIZE; at < end; at++)
+        fputc(0, stream);
+    assert_int_equal(fclose(stream), 0);
+    struct repack_summary s = repack(f, true);
+    assert_int_equal(s.segments_skipped, 1);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* A COMMIT alone may be damaged: it says nothing of use any more. */
+static void a_damaged_commit_is_left_behind(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+    assert_int_equal(segment_path(f->path, 1, path), 0);
+    FILE *stream = fopen(path, "r+b");
+    assert_non_null(stream);
+    fseek(stream, SEGMENT_HEADER_SIZE + 1, SEEK_SET);
+    fputc(0xff, stream);
+    assert_int_equal(fclose(stream), 0);
+    char *before = everything(f);
+    struct repack_summary s = repack(f, true);
+    assert_int_equal(s.segments_skipped, 0);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_same(f, before);
+    free(before);
+}
+
 /* Repacking in a child that dies at its call `at`: false when it came to its end. */
 static bool killed_repack(struct fixture *f, enum fault_kind kind, unsigned long at)
 {
@@ -369,6 +423,8 @@ int main(void)
         TEST(later_mail_goes_on),
         TEST(a_reader_beside_it_goes_on),
         TEST(a_damaged_segment_is_left),
+        TEST(a_stretch_of_damage_is_more_than_its_first_record),
+        TEST(a_damaged_commit_is_left_behind),
         TEST(stopped_by_the_caller_it_goes_on_later),
         TEST(killed_in_place_of_each_call),
         TEST(killed_midway_through_each_write),
