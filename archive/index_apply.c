@@ -6,11 +6,24 @@
 
 #include <errno.h>
 
+/* The number is taken, whatever became of the record that gave it out. */
+static void take_number(struct index_txn *t, uint32_t account)
+{
+    uint64_t last = 0;
+    int err = row_get_number(t, INFO_LAST_ACCOUNT, &last);
+    if (err != 0)
+        index_fail(t, err);
+    else if (account > last)
+        row_put_number(t, INFO_LAST_ACCOUNT, account);
+}
+
 static bool load_account(struct index_txn *t, uint32_t account, struct account_row *row)
 {
     *row = (struct account_row){0};
     int err = row_get_account(t, account, row);
-    if (err != 0 && err != ERR_NOT_FOUND)
+    if (err == ERR_NOT_FOUND)
+        take_number(t, account);
+    else if (err != 0)
         index_fail(t, err);
     return err == 0 || err == ERR_NOT_FOUND;
 }
@@ -19,16 +32,11 @@ static void apply_account(struct index_txn *t, struct span raw_meta)
 {
     struct account_meta meta;
     struct account_row row;
-    uint64_t last = 0;
     int err = account_meta_decode(raw_meta, &meta);
-    if (err == 0)
-        err = row_get_number(t, INFO_LAST_ACCOUNT, &last);
     if (err != 0) {
         index_fail(t, err);
         return;
     }
-    if (meta.number > last)
-        row_put_number(t, INFO_LAST_ACCOUNT, meta.number);
     row_put_name(t, meta.name, meta.number);
     if (load_account(t, meta.number, &row)) {
         row.name = meta.name;
@@ -128,6 +136,8 @@ static void apply_messages(struct index_txn *t, const struct record_header *h,
             if (m.fetched_us > row.last_us)
                 row.last_us = m.fetched_us;
         }
+        if (m.source > row.last_source) /* its SOURCE record is damaged */
+            row.last_source = m.source;
         row_add_hash(t, account, m.sha256, m.n);
         if (!(m.flags & MESSAGE_NO_UIDL)) {
             const struct uidl_entry entry = {.n = m.n, .listed_size = m.listed_size};
@@ -205,6 +215,16 @@ static void apply_listing(struct index_txn *t, const struct record_header *h,
     buffer_free(&kept);
 }
 
+/* Numbers up to this one are taken, whatever became of the records that gave them out. */
+static void raise_highest(struct index_txn *t, uint32_t account, uint64_t highest)
+{
+    struct account_row row;
+    if (load_account(t, account, &row) && highest > row.highest) {
+        row.highest = highest;
+        row_put_account(t, account, &row);
+    }
+}
+
 /* The account's newest session, or run of quiet polls. */
 static void apply_newest(struct index_txn *t, const struct record_header *h, int64_t end_us,
                          uint8_t state, struct span text)
@@ -230,6 +250,8 @@ static void apply_session(struct index_txn *t, const struct record_header *h,
     }
     apply_newest(t, h, meta.ended_us, meta.state, meta.text);
     apply_listing(t, h, &meta);
+    if ((meta.flags & SESSION_NAMES) != 0)
+        raise_highest(t, h->account, meta.highest);
 }
 
 static void apply_run(struct index_txn *t, const struct record_header *h,

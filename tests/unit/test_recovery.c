@@ -390,6 +390,88 @@ static void a_failing_read_hides_nothing_behind_damage(void **state)
     assert_true(bad.at > 10);
 }
 
+/* The segment's nth record (from 0) of a type can no longer be read. */
+static void hurt(struct fixture *f, uint64_t segment, uint8_t type, unsigned nth)
+{
+    char path[PATH_MAX];
+    struct segment_file file;
+    struct record_view v = {0};
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    assert_int_equal(
+        segment_open(&system_files, f->path, segment, archive_uuid(f->archive), &file), 0);
+    for (;; offset += record_size(&v.header)) {
+        assert_int_equal(segment_read(&file, offset, file.size, f->codec, &v), 0);
+        if (v.header.type == type && nth-- == 0)
+            break;
+    }
+    record_view_free(&v);
+    segment_file_close(&file);
+    assert_int_equal(segment_path(f->path, segment, path), 0);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\xff", 1, (off_t)offset + 9), 1); /* its header's size */
+    close(fd);
+}
+
+static void rebuild(struct fixture *f)
+{
+    fixture_close(f);
+    assert_int_equal(fixture_try_open(f, ARCHIVE_WRITE, true, NULL), 0);
+    assert_int_equal(f->damage_notes, 1);
+}
+
+/* Also where the record is damaged that used it, and the index had to be built anew. */
+static void a_number_is_not_given_out_again(void **state)
+{
+    struct fixture *f = *state;
+    struct account_info info;
+    fixture_open(f, ARCHIVE_WRITE);
+    for (int i = 0; i < 3; i++)
+        fixture_session(f, "a@x", i, 1, 700);
+    fixture_close(f);
+    fixture_open(f, ARCHIVE_WRITE);
+    hurt(f, 1, RECORD_BLOCK, 2);
+    rebuild(f);
+    fixture_session(f, "a@x", 10, 1, 700);
+    assert_int_equal(archive_find_account(f->archive, "a@x", &info), 0);
+    assert_int_equal(info.messages, 3);
+    assert_int_equal(info.highest, 4);
+}
+
+/* An account whose name is lost does not come under another's. */
+static void an_account_number_is_not_given_out_again(void **state)
+{
+    struct fixture *f = *state;
+    struct account_info info;
+    fixture_open(f, ARCHIVE_WRITE);
+    fixture_session(f, "a@x", 0, 1, 700);
+    fixture_session(f, "b@x", 0, 2, 700);
+    fixture_close(f);
+    fixture_open(f, ARCHIVE_WRITE);
+    hurt(f, 1, RECORD_ACCOUNT, 1);
+    rebuild(f);
+    fixture_session(f, "new@x", 0, 1, 700);
+    assert_int_equal(archive_find_account(f->archive, "new@x", &info), 0);
+    assert_int_equal(info.number, 3);
+    assert_int_equal(info.messages, 1);
+}
+
+/* Nor do the UIDLs of a source that is lost hide what another one has. */
+static void a_source_number_is_not_given_out_again(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t account = 0, source = 0;
+    fixture_open(f, ARCHIVE_WRITE);
+    fixture_session(f, "a@x", 0, 2, 700);
+    fixture_close(f);
+    fixture_open(f, ARCHIVE_WRITE);
+    hurt(f, 1, RECORD_SOURCE, 0);
+    rebuild(f);
+    assert_int_equal(store_origin(f->archive, span_text("a@x"), span_text("other.example"),
+                                  span_text("a@x"), &account, &source),
+                     0);
+    assert_int_equal(source, 2);
+}
+
 /* P4 */
 static void the_index_is_rebuilt_equal(void **state)
 {
@@ -498,6 +580,9 @@ int main(void)
         TEST(a_torn_tail_is_put_aside),
         TEST(damage_below_the_durable_offset_is_not_cut),
         TEST(a_failing_read_hides_nothing_behind_damage),
+        TEST(a_number_is_not_given_out_again),
+        TEST(an_account_number_is_not_given_out_again),
+        TEST(a_source_number_is_not_given_out_again),
         TEST(the_index_is_rebuilt_equal),
         TEST(killed_and_the_index_gone),
         TEST(a_copied_index_is_not_trusted),
