@@ -97,8 +97,9 @@ void store_destroy(struct archive *a);
  * for. */
 int archive_drop_garbage(struct archive *a);
 
-/* The trailer hash of a sealed segment, zeros for id 0 or where it cannot be read. */
-void archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE]);
+/* The trailer hash of a sealed segment; zeros for id 0, or if the index has none. 0;
+ * ERR_INDEX; -errno: it cannot be known. */
+int archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE]);
 
 /* The account's number to its name: "#7" where that is not known. */
 void archive_account_name(struct archive *a, uint32_t account, char out[NAME_SIZE_MAX + 1]);

@@ -476,8 +476,9 @@ static int seal_old(struct recovery *r, struct unsealed *u)
     int fd = -1, err = segment_open(a->ops, a->path, u->id, a->cask.uuid, &f);
     if (err != 0)
         return err;
-    archive_segment_hash(a, f.header.predecessor, previous);
-    err = segment_path(a->path, u->id, path);
+    err = archive_segment_hash(a, f.header.predecessor, previous);
+    if (err == 0)
+        err = segment_path(a->path, u->id, path);
     if (err == 0)
         err = a->ops->open(a->ops->ctx, path, O_RDWR, 0, &fd);
     if (err == 0 && u->valid_end < u->size && !u->seal_torn)

@@ -137,9 +137,12 @@ static int take_source(struct repack *r, const struct repack_candidate *c)
     segment_file_close(&look.file);
     if (err != 0 || !sound)
         return err != 0 ? err : ERR_NOT_FOUND;
-    struct source_segment *s = &r->sources[r->sources_count++];
+    struct source_segment *s = &r->sources[r->sources_count];
     *s = (struct source_segment){.id = c->id, .size = c->size, .records = look.records};
-    archive_segment_hash(a, c->id, s->hash);
+    err = archive_segment_hash(a, c->id, s->hash);
+    if (err != 0)
+        return err;
+    r->sources_count++;
     r->summary->bytes_before += c->size;
     return 0;
 }

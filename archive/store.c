@@ -69,16 +69,18 @@ static int fail(struct archive *a, int err)
     return err;
 }
 
-void archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE])
+int archive_segment_hash(struct archive *a, uint64_t id, uint8_t out[SHA256_SIZE])
 {
     struct index_txn *t = NULL;
     struct segment_row row = {0};
     memset(out, 0, SHA256_SIZE);
-    if (id == 0 || index_begin_read(a->index, &t) != 0)
-        return;
-    if (row_get_segment(t, id, &row) == 0 && row.sealed)
+    int err = id != 0 ? index_begin_read(a->index, &t) : ERR_NOT_FOUND;
+    if (err == 0)
+        err = row_get_segment(t, id, &row);
+    if (err == 0 && row.sealed)
         memcpy(out, row.hash, SHA256_SIZE);
     index_abort(t);
+    return err == ERR_NOT_FOUND ? 0 : err;
 }
 
 /* A new segment, known to CASK before anything in it can be acknowledged. */
@@ -199,8 +201,10 @@ static int seal_segment(struct archive *a, struct lane *l)
     struct index_txn *t = NULL;
     uint64_t id = header->id;
     uint8_t previous[SHA256_SIZE];
-    archive_segment_hash(a, header->predecessor, previous);
-    int err = segment_seal(l->segment, previous, a->codec, &trailer, &row.indexed);
+    int err = archive_segment_hash(a, header->predecessor, previous);
+    if (err != 0)
+        return err;
+    err = segment_seal(l->segment, previous, a->codec, &trailer, &row.indexed);
     l->segment = NULL;
     if (err == 0)
         err = index_begin_write(a->index, &t);

@@ -1,4 +1,5 @@
-/* The store: where one segment ends and the next begins. */
+/* The store: where one segment ends and the next begins, and the seal between. */
+#include "archive/archive_internal.h"
 #include "archive/error.h"
 #include "archive/segment.h"
 #include "tests/support/archive_fixture.h"
@@ -15,6 +16,7 @@
 #define FILLER_SIZE ((uint64_t)2 << 20)
 #define SPARSE_SIZE ((size_t)1 << 20)
 #define COMMIT_SIZE (RECORD_HEADER_SIZE + 8)
+#define READERS_MAX 2048
 /* No rows come of it, and nobody reads it here. */
 #define SOME_TYPE ((enum record_type)RECORD_TYPE_MAX)
 
@@ -119,6 +121,30 @@ static void a_commit_may_leave_one_byte_too_few(void **state)
     assert_goes_into(*state, 2, 1000);
 }
 
+/* A trailer names its predecessor's: without it there would be a seal that verify calls
+ * wrong for ever. */
+static void nothing_is_sealed_behind_an_unreadable_segment_row(void **state)
+{
+    struct fixture *f = *state;
+    struct index_txn *readers[READERS_MAX];
+    size_t count = 0;
+    fixture_session(f, "a@x", 0, 1, 700);
+    assert_int_equal(store_seal(f->archive), 0);
+    fixture_session(f, "a@x", 1, 1, 700);
+    while (count < READERS_MAX && index_begin_read(f->archive->index, &readers[count]) == 0)
+        count++;
+    assert_true(count < READERS_MAX);
+    assert_int_not_equal(store_seal(f->archive), 0);
+    assert_int_not_equal(store_failure(f->archive), 0);
+    while (count > 0)
+        index_abort(readers[--count]);
+    fixture_crash(f);
+    fixture_open(f, ARCHIVE_WRITE);
+    struct verify_summary s = fixture_verify(f, false);
+    assert_false(verify_found_damage(&s));
+    assert_int_equal(s.messages, 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -127,6 +153,7 @@ int main(void)
         TEST(what_finds_no_room_begins_the_next),
         TEST(a_commit_may_take_the_last_room),
         TEST(a_commit_may_leave_one_byte_too_few),
+        TEST(nothing_is_sealed_behind_an_unreadable_segment_row),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
