@@ -4,8 +4,11 @@
 #include "tools/help.h"
 #include "tools/say.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef MAILCASK_VERSION
 #define MAILCASK_VERSION "unknown"
@@ -87,8 +90,18 @@ static int dispatch(const struct options *o, struct output *out)
     return EXIT_USAGE;
 }
 
+/* A file of the archive opened later must not become standard output by taking its number.
+ * What stands in cannot be written: output that goes nowhere is an error. */
+static void open_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+    open_standard_descriptors();
     /* A reader that went away is an error of the write, not the end of the process. */
     (void)signal(SIGPIPE, SIG_IGN);
     digest_only();

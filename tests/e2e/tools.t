@@ -154,10 +154,24 @@ def without_gmime():
     is_(result.out, wire[users[1]][0], "show does without")
 
 
+def closed_descriptors():
+    """A file of the archive that takes the number of a closed standard output is not written to."""
+    def index_size():
+        return sum(f.stat().st_size for f in (cask.archive / "index").iterdir())
+
+    before = index_size()
+    for closed in ("<&- >&-", "<&- >&- 2>&-", ">&-"):
+        result = run(["sh", "-c", f'exec "$@" {closed}', "sh", BUILD / "mailcask", "--archive", cask.archive, "list",
+                      "--account", users[0], "--json"])
+        is_(result.status, 4, f"started with {closed}: the output went nowhere, exit 4")
+    is_(index_size(), before, "and not into the archive's index")
+
+
 reindex()
 damage()
 heal()
 missing_segment()
 restore()
 without_gmime()
+closed_descriptors()
 done()
