@@ -10,9 +10,15 @@
 
 #include <inttypes.h>
 
+struct repacking_here {
+    struct progress progress;
+    bool damage;
+};
+
 static int show_progress(void *arg, uint64_t bytes_done, uint64_t bytes_total)
 {
-    return progress_step(arg, "repacking", bytes_done, bytes_total);
+    struct repacking_here *r = arg;
+    return progress_step(&r->progress, "repacking", bytes_done, bytes_total);
 }
 
 static void print_summary(struct output *out, const struct repack_summary *s)
@@ -46,17 +52,21 @@ static int conclude(const struct repack_summary *s, int rc)
 
 static void report(void *arg, enum archive_note note, const char *text)
 {
-    (void)arg;
+    struct repacking_here *r = arg;
+    progress_hide(&r->progress);
+    if (note == NOTE_DAMAGE)
+        r->damage = true;
     say("%s%s", note == NOTE_DAMAGE ? "damage: " : "", text);
 }
 
 static int repack_here(const struct options *o, struct output *out)
 {
     struct archive *a = NULL;
-    struct progress progress = {0};
+    struct repacking_here here = {.damage = false};
     struct repack_summary summary;
     int status = open_archive(
-        o, &(struct archive_options){.mode = ARCHIVE_WRITE, .report = report}, &a);
+        o, &(struct archive_options){.mode = ARCHIVE_WRITE, .report = report, .arg = &here},
+        &a);
     if (status != EXIT_DONE)
         return status;
     interrupt_hold();
@@ -64,14 +74,15 @@ static int repack_here(const struct options *o, struct output *out)
                             &(struct repack_options){
                                 .remove_now = option_given(o, OPTION_REMOVE_NOW),
                                 .progress = show_progress,
-                                .arg = &progress,
+                                .arg = &here,
                             },
                             &summary);
-    progress_hide(&progress);
+    progress_hide(&here.progress);
     if (rc == 0)
         print_summary(out, &summary);
     int closed = archive_close(a);
-    return conclude(&summary, rc != 0 ? rc : closed);
+    status = conclude(&summary, rc != 0 ? rc : closed);
+    return here.damage ? exit_worse(status, EXIT_DAMAGE) : status;
 }
 
 static int run_repack(const struct options *o, struct output *out)
