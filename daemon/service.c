@@ -33,6 +33,7 @@ struct service {
     uint64_t opened_ms; /* when the archive was opened last */
     uint64_t pause_ms;  /* before the next try to open it; 0: there was no failure */
     char problem[ARCHIVE_PROBLEM_SIZE]; /* why it is not open, as said last */
+    struct config_error refused;        /* why the last reload was, "" if it was not */
 };
 
 static void say_mail(struct service *v, const struct session_end *end, enum news_kind kind,
@@ -93,6 +94,15 @@ static void say_reloaded(struct log *log, const struct config *config)
     log_end(&e);
 }
 
+/* The file as it is would not start the service: until it is mended, whoever asks hears
+ * so. text: "" once it is. */
+static void note_refused(struct service *v, const char *text)
+{
+    if (v->refused.text[0] == '\0')
+        v->status.refused_since_s = (int64_t)time(NULL);
+    (void)snprintf(v->refused.text, sizeof(v->refused.text), "%s", text);
+}
+
 static void reload(struct service *v)
 {
     struct log *log = v->how->log;
@@ -109,10 +119,11 @@ static void reload(struct service *v)
         err = rounds_reload(r, config);
     if (err != 0) {
         config_free(config);
-        log_say(log, LEVEL_ERROR, "the configuration stays as it was",
-                error.text[0] != '\0' ? error.text : error_text(err));
+        note_refused(v, error.text[0] != '\0' ? error.text : error_text(err));
+        log_say(log, LEVEL_ERROR, "the configuration stays as it was", v->refused.text);
         return;
     }
+    note_refused(v, "");
     log_configure(log, config->log_level);
     say_reloaded(log, config);
     metrics_server_listen(v->metrics, config->metrics, clock_now_ms());
@@ -128,6 +139,12 @@ static void tell_status(struct service *v)
     struct pool_progress progress;
     if (r->archive == NULL) {
         notify_status(&v->notify, clock_now_ms(), v->problem);
+        return;
+    }
+    if (v->refused.text[0] != '\0') {
+        (void)snprintf(text, sizeof(text), "the configuration stays as it was: %.*s",
+                       NOTIFY_STATUS_SIZE / 2, v->refused.text);
+        notify_status(&v->notify, clock_now_ms(), text);
         return;
     }
     sessions_progress(r->sessions, &progress);
@@ -268,6 +285,7 @@ static int set_up(struct service *v)
                                 .signals = how->signals,
                                 .began_s = (int64_t)time(NULL),
                                 .problem = v->problem,
+                                .refused = v->refused.text,
                                 .repacking = &v->repacking};
     v->repacking.log = how->log;
     v->metrics_source = (struct metrics_source){.status = &v->status};

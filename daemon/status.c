@@ -61,6 +61,13 @@ static void put_unconfirmed(struct buffer *out, const struct rounds *r, const ch
     control_number(out, "unconfirmed", known ? count : CONTROL_UNKNOWN);
 }
 
+static void put_refused(struct buffer *out, const struct status *s)
+{
+    bool refused = s->refused != NULL && s->refused[0] != '\0';
+    control_text(out, "config_error", refused ? s->refused : "");
+    control_time(out, "config_error_since", refused ? s->refused_since_s : 0);
+}
+
 void status_put_service(struct buffer *out, const struct status *s)
 {
     const struct rounds *r = s->rounds;
@@ -78,6 +85,7 @@ void status_put_service(struct buffer *out, const struct status *s)
     control_text(out, "problem", closed ? s->problem : "");
     control_time(out, "problem_since", closed ? s->problem_since_s : 0);
     control_time(out, "next_try", closed ? s->next_try_s : 0);
+    put_refused(out, s);
     control_number(out, "free_bytes", space.free_bytes);
     control_number(out, "stop_below_bytes", space.mark_bytes);
     control_number(out, "go_on_at_bytes", space.mark_bytes * SPACE_ROOM_AGAIN);

@@ -4,9 +4,10 @@
  * "epoll" with what it can do, empty while the archive is closed; state: "running";
  * "disk-full" (fetching has stopped until there is room) and "failed" (the archive cannot
  * be written), with problem, a sentence, problem_since@ and, when failed, next_try@; or
- * "stopping"; free_bytes on the archive's disk, stop_below_bytes and go_on_at_bytes, the
- * marks for fetching; sessions under way; since the start messages taken in,
- * received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
+ * "stopping"; config_error, why the last reload was refused, a sentence, and
+ * config_error_since@; free_bytes on the archive's disk, stop_below_bytes and
+ * go_on_at_bytes, the marks for fetching; sessions under way; since the start messages
+ * taken in, received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
  * memory_limit_bytes; unconfirmed deletions in the archive, of accounts that left, too;
  * server_count, account_count; paused@, where everything is.
  *
@@ -55,6 +56,9 @@ struct status {
     const char *problem;
     struct repacking *repacking; /* NULL with once */
     int64_t problem_since_s, next_try_s;
+    /* Why the configuration was not taken over, "" where it was, and since when. */
+    const char *refused;
+    int64_t refused_since_s;
 };
 
 /* The answer to `status`, as a control_answer. */

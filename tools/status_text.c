@@ -106,6 +106,19 @@ static void put_state(struct output *out, const struct answer_object *o)
     }
 }
 
+static void put_config_error(struct output *out, const struct answer_object *o)
+{
+    if (answer_text(o, "config_error").size == 0)
+        return;
+    status_put_label(out, "config");
+    output_print(out, "as it was before");
+    put_time(out, " ", answer_time(o, "config_error_since"), "");
+    output_print(out, ": the file is wrong\n");
+    status_put_label(out, "");
+    output_clean(out, answer_text(o, "config_error"));
+    output_print(out, "\n");
+}
+
 void status_put_room(struct output *out, const struct answer_object *o)
 {
     status_put_label(out, "disk");
@@ -161,6 +174,7 @@ void status_put_service(struct output *out, const struct answer_object *o)
     output_clean(out, answer_text(o, "archive"));
     output_print(out, "\n");
     put_state(out, o);
+    put_config_error(out, o);
 }
 
 static void put_error(struct output *out, const struct answer_object *o)

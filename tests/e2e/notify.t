@@ -61,6 +61,8 @@ def life():
     service.child.send_signal(signal.SIGHUP)
     manager.wait("^READY=1$", 3)
     ok(True, "also that of one that was refused")
+    manager.wait("^STATUS=the configuration stays as it was: .*nonsense")
+    ok(True, "which is its status, and why")
     manager.wait("^WATCHDOG=1$", 4)
     signs = [t for t, l in manager.told if l == "WATCHDOG=1"]
     gaps = [b - a for a, b in zip(signs, signs[1:])]

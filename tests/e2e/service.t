@@ -40,11 +40,15 @@ def polls_and_reloads():
     service.child.send_signal(signal.SIGHUP)
     wait_for(lambda: "nonsense" in service.output(), what="the refusal")
     ok(service.child.poll() is None, "a bad new configuration is refused, the old one runs on")
+    like(cask.tool("status").out, "^config .*\n.*nonsense", "and status says so, and why")
+    told = cask.json("status")[0]["service"]
+    ok("nonsense" in told["config_error"] and told["config_error_since"], "with --json, too")
     cask.add_account("b", "s")
     cask.write_config()
     service.child.send_signal(signal.SIGHUP)
     wait_for(lambda: messages(cask, "b") == 10, what="the new account")
     ok(True, "SIGHUP: a new account is fetched without a restart")
+    is_(cask.json("status")[0]["service"]["config_error"], None, "and nothing is wrong any more")
     is_(service.stop(), 0, "SIGTERM: exit 0")
     is_(cask.tool("verify").status, 0, "the archive is sound")
 
