@@ -1,5 +1,6 @@
 #include "daemon/status.h"
 
+#include "archive/damage.h"
 #include "archive/error.h"
 #include "daemon/clock.h"
 
@@ -61,6 +62,15 @@ static void put_unconfirmed(struct buffer *out, const struct rounds *r, const ch
     control_number(out, "unconfirmed", known ? count : CONTROL_UNKNOWN);
 }
 
+static void put_damage(struct buffer *out, const struct rounds *r)
+{
+    struct damage_count damage = {0};
+    bool known = r->archive != NULL && damage_count(r->archive, &damage) == 0;
+    control_number(out, "recovery_damage", r->damage_found);
+    control_number(out, "damaged_messages", known ? damage.messages : CONTROL_UNKNOWN);
+    control_number(out, "damaged_parts", known ? damage.parts : CONTROL_UNKNOWN);
+}
+
 static void put_refused(struct buffer *out, const struct status *s)
 {
     bool refused = s->refused != NULL && s->refused[0] != '\0';
@@ -91,6 +101,7 @@ void status_put_service(struct buffer *out, const struct status *s)
     control_number(out, "go_on_at_bytes", space.mark_bytes * SPACE_ROOM_AGAIN);
     put_work(out, r);
     put_unconfirmed(out, r, NULL);
+    put_damage(out, r);
     control_number(out, "server_count", r->config->server_count);
     control_number(out, "account_count", r->config->account_count);
     control_time(out, "paused", pauses_since(r->pauses, PAUSE_ALL, 0));

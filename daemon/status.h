@@ -9,6 +9,8 @@
  * go_on_at_bytes, the marks for fetching; sessions under way; since the start messages
  * taken in, received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
  * memory_limit_bytes; unconfirmed deletions in the archive, of accounts that left, too;
+ * recovery_damage, the places that opening the archive found damaged; damaged_messages and
+ * damaged_parts, what the last verify found and was not fetched again since;
  * server_count, account_count; paused@, where everything is.
  *
  * repack, not with --once: run, the number of the run under way or the last one, 0 before

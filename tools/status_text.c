@@ -106,6 +106,28 @@ static void put_state(struct output *out, const struct answer_object *o)
     }
 }
 
+/* "1 place", "2 places" */
+static void put_count(struct output *out, uint64_t count, const char *noun)
+{
+    output_print(out, "%" PRIu64 " %s%s", count, noun, count == 1 ? "" : "s");
+}
+
+static void put_damage(struct output *out, const struct answer_object *o)
+{
+    uint64_t places = answer_number(o, "recovery_damage");
+    uint64_t messages = answer_number(o, "damaged_messages");
+    uint64_t parts = answer_number(o, "damaged_parts");
+    if (places == 0 && messages == 0 && parts == 0)
+        return;
+    status_put_label(out, "damage");
+    put_count(out, places, "place");
+    output_print(out, " when the archive was opened, ");
+    put_count(out, messages, "message");
+    output_print(out, " and ");
+    put_count(out, parts, "part");
+    output_print(out, " of attachments by the last verify: see mailcask verify\n");
+}
+
 static void put_config_error(struct output *out, const struct answer_object *o)
 {
     if (answer_text(o, "config_error").size == 0)
@@ -174,6 +196,7 @@ void status_put_service(struct output *out, const struct answer_object *o)
     output_clean(out, answer_text(o, "archive"));
     output_print(out, "\n");
     put_state(out, o);
+    put_damage(out, o);
     put_config_error(out, o);
 }
 

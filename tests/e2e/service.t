@@ -108,7 +108,33 @@ def stops_in_mid_work():
     diag(f"{served} handed over before the stop, {kept} kept")
 
 
+def tells_of_damage():
+    cask, gone = Mailcask(), Pop3d(mail, "--no-lock")
+    cask.add_server("s", gone.port, gone.ca, poll="1h")
+    cask.add_account("b", "s")
+    cask.init()
+    is_(cask.once().status, 0, "a pass")
+    gone.stop()
+    next((cask.archive / "segments").iterdir()).unlink()
+    is_(cask.tool("verify").status, 3, "a segment is lost, and the server is gone: verify names the messages")
+    service = cask.start()
+    service.wait_ready(lambda: cask.tool("status").status == 0, "the service")
+    told = lambda: cask.json("status")[0]["service"]
+    is_((told()["recovery_damage"], told()["damaged_messages"], told()["damaged_parts"]),
+        (1, messages(cask, "b"), 0), "status has what opening the archive found, and what verify did")
+    like(cask.tool("status").out, r"^damage +1 place when the archive was opened, \d+ messages", "as text, too")
+    cask.add_server("s", server.port, server.ca, poll="1h")
+    cask.write_config()
+    service.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: cask.json("status")[0]["servers"][0]["port"] == server.port, what="the reload")
+    is_(cask.tool("poll", "--account", "b").status, 0, "the server is back, mailcask poll")
+    wait_for(lambda: told()["damaged_messages"] == 0, what="healing")
+    ok(True, "fetches them again, and they count no more")
+    is_(service.stop(), 0, "SIGTERM: exit 0")
+
+
 polls_and_reloads()
 polls_quiet_accounts_less_often()
 stops_in_mid_work()
+tells_of_damage()
 done()

@@ -146,16 +146,30 @@ static void the_state_of_the_archive_is_told(void **state)
     w.rounds.space.low = true;
     o = find(ask(&w, "status"), "service", NULL);
     assert_text(&o, "state", "disk-full");
-    w.rounds.archive = (struct archive *)&w; /* open; it is not looked into */
+    char path[FILES_PATH_SIZE];
+    files_path(*state, "archive", path);
+    assert_int_equal(archive_create(NULL, path), 0);
+    assert_int_equal(archive_open(path, &(struct archive_options){.mode = ARCHIVE_READ},
+                                  &w.rounds.archive),
+                     0);
+    w.rounds.damage_found = 3;
     o = find(ask(&w, "status"), "service", NULL);
     assert_text(&o, "state", "running");
     assert_text(&o, "problem", "");
     assert_int_equal(answer_time(&o, "problem_since"), 0);
     assert_int_equal(answer_time(&o, "since"), 100);
     assert_int_equal(answer_number(&o, "account_count"), 1);
+    assert_int_equal(answer_number(&o, "recovery_damage"), 3);
+    assert_text(&o, "config_error", "");
+    w.status.refused = "line 7 is wrong";
+    w.status.refused_since_s = 400;
+    o = find(ask(&w, "status"), "service", NULL);
+    assert_text(&o, "config_error", "line 7 is wrong");
+    assert_int_equal(answer_time(&o, "config_error_since"), 400);
     w.signals.stop = true;
     o = find(ask(&w, "status"), "service", NULL);
     assert_text(&o, "state", "stopping");
+    assert_int_equal(archive_close(w.rounds.archive), 0);
     end(&w);
 }
 
