@@ -1,193 +1,18 @@
 /* What may be deleted from a maildrop, and what becomes of it: the archive's side of fetch
- * and delete sessions, on a maildrop that is a table of UIDLs and bodies. */
+ * and delete sessions. What listings show of it is in test_deletion_listings.c. */
 #include "archive/deletion.h"
 #include "archive/error.h"
-#include "archive/index_rows.h"
-#include "tests/support/archive_fixture.h"
+#include "tests/support/table_drop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#define ALICE "alice@example.com"
-#define LINES_MAX 400
-
-struct line {
-    const char *uidl;
-    const char *body;
-};
-
-/* What a session came to. */
-struct result {
-    unsigned known, again, archived, deduplicated;
-    uint64_t deletable;
-    struct session_meta session;
-    unsigned planned, compared;
-    bool quiet;
-};
-
-static void close_intake(struct fixture *f, struct intake *in, struct result *r)
-{
-    assert_int_equal(intake_flush(in), 0);
-    assert_int_equal(store_commit(f->archive), 0);
-    assert_int_equal(intake_conclude(in, &r->session, &r->quiet), 0);
-    assert_int_equal(intake_session(in, &r->session), 0);
-    r->session.named = (struct span){0};
-    assert_int_equal(store_commit(f->archive), 0);
-    intake_close(in);
-    lookup_rest(f->lookup);
-}
-
-static void fetch_line(struct intake *in, const struct line *line, struct result *r)
-{
-    enum intake_result result = INTAKE_ARCHIVED;
-    size_t size = strlen(line->body);
-    assert_int_equal(intake_begin(in, span_text(line->uidl), size), 0);
-    assert_int_equal(intake_add(in, (const uint8_t *)line->body, size), 0);
-    assert_int_equal(intake_end(in, 0, &result), 0);
-    r->archived += result == INTAKE_ARCHIVED;
-    r->deduplicated += result == INTAKE_DEDUPLICATED;
-    r->again += result == INTAKE_AGAIN;
-}
-
-/* A fetch session that would delete at once. */
-static struct result fetch_some(struct fixture *f, const struct line *lines, size_t count,
-                                bool trusted, size_t limit)
-{
-    struct result r = {.session = {.listed = count, .trusted = trusted, .began_us = 1}};
-    bool wanted[LINES_MAX];
-    struct intake *in = fixture_open_intake(f, ALICE);
-    assert_true(intake_may_delete(in, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US));
-    for (size_t i = 0; i < count; i++) {
-        wanted[i] = intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
-                    INTAKE_WANTED;
-        r.known += !wanted[i];
-    }
-    intake_listed(in, trusted);
-    for (size_t i = 0; i < count && limit > 0; i++)
-        if (wanted[i]) {
-            fetch_line(in, &lines[i], &r);
-            limit--;
-        }
-    r.deletable = intake_deletable(in);
-    close_intake(f, in, &r);
-    return r;
-}
-
-static struct result fetch(struct fixture *f, const struct line *lines, size_t count)
-{
-    return fetch_some(f, lines, count, true, LINES_MAX);
-}
-
-/* A delete session that may delete the first `may` lines; every DELE comes to this state.
- */
-static struct result delete_some(struct fixture *f, const struct line *lines, size_t count,
-                                 size_t may, enum deletion_state state)
-{
-    struct result r = {
-        .session = {
-            .listed = count, .trusted = 1, .began_us = 1, .flags = SESSION_DELETES}};
-    bool compare[LINES_MAX] = {false};
-    struct intake *in = fixture_open_intake(f, ALICE);
-    assert_true(intake_may_delete(in, INT64_MAX, INT64_MAX - INTAKE_CLOCK_SLACK_US));
-    for (size_t i = 0; i < count; i++)
-        if (intake_judge(in, span_text(lines[i].uidl), strlen(lines[i].body)) ==
-                INTAKE_KNOWN &&
-            i < may)
-            compare[i] = intake_offer(in, (uint32_t)i + 1) == INTAKE_COMPARE;
-    intake_listed(in, true);
-    for (size_t i = 0; i < count; i++)
-        if (compare[i])
-            fetch_line(in, &lines[i], &r);
-    struct deletion_plan *plan = intake_plan(in);
-    for (size_t i = 0; i < plan->count; i++) {
-        plan->items[i].proven = true;
-        r.compared += plan->items[i].compared;
-    }
-    assert_int_equal(intake_intend(in), 0);
-    r.planned = (unsigned)plan->count;
-    assert_int_equal(store_commit(f->archive), 0);
-    for (size_t i = 0; i < plan->count; i++)
-        plan->items[i].state = (uint8_t)state;
-    close_intake(f, in, &r);
-    return r;
-}
-
-static struct result delete_all(struct fixture *f, const struct line *lines, size_t count,
-                                enum deletion_state state)
-{
-    return delete_some(f, lines, count, count, state);
-}
-
-static enum deletion_state state_of(struct fixture *f, uint64_t n)
-{
-    struct index_txn *t = NULL;
-    struct account_info info;
-    lookup_rest(f->lookup);
-    assert_int_equal(archive_find_account(f->archive, ALICE, &info), 0);
-    assert_int_equal(lookup_txn(f->lookup, &t), 0);
-    return row_deletion_state(t, info.number, 1, n);
-}
-
-static uint64_t highest(struct fixture *f)
-{
-    struct account_info info;
-    assert_int_equal(archive_find_account(f->archive, ALICE, &info), 0);
-    return info.highest;
-}
-
-static const struct line three[] = {{"a", "first"}, {"b", "second"}, {"c", "third one"}};
-
-static void a_deletion_is_confirmed_by_two_later_listings(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    assert_int_equal(fetch(&f, three, 3).deletable, 0); /* nothing of this very session */
-    assert_int_equal(fetch(&f, three, 3).deletable, 3);
-    struct result r = delete_some(&f, three, 3, 2, DELETION_ACCEPTED);
-    assert_int_equal(r.planned, 2);
-    assert_int_equal(r.session.deleted, 2);
-    assert_int_equal(state_of(&f, 1), DELETION_ACCEPTED);
-    assert_int_equal(state_of(&f, 3), DELETION_NONE);
-    r = fetch(&f, three + 2, 1);
-    assert_int_equal(r.session.vanished, 0);
-    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
-    fetch(&f, three + 2, 1);
-    assert_int_equal(state_of(&f, 1), DELETION_CONFIRMED);
-    assert_int_equal(state_of(&f, 2), DELETION_CONFIRMED);
-    fixture_teardown(&f);
-}
-
-/* Its own listing came before its DELEs. */
-static void a_delete_session_confirms_nothing_of_its_own(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    fetch(&f, three, 3);
-    delete_all(&f, three, 3, DELETION_ACCEPTED);
-    assert_int_equal(state_of(&f, 2), DELETION_ACCEPTED);
-    fixture_teardown(&f);
-}
-
-static void absence_from_an_untrusted_listing_confirms_nothing(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    fetch(&f, three, 3);
-    delete_some(&f, three, 3, 1, DELETION_UNKNOWN);
-    fetch_some(&f, three + 1, 2, false, LINES_MAX);
-    fetch_some(&f, three + 1, 2, false, LINES_MAX);
-    assert_int_equal(state_of(&f, 1), DELETION_UNKNOWN);
-    fixture_teardown(&f);
-}
+static const struct drop_line three[] = {
+    {"a", "first"}, {"b", "second"}, {"c", "third one"}};
 
 /* Q37: it was only hidden. */
 static void what_comes_back_is_looked_at_and_deleted_again(void **state)
@@ -195,79 +20,79 @@ static void what_comes_back_is_looked_at_and_deleted_again(void **state)
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 3);
-    delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
-    struct result r = fetch(&f, three, 3);
+    drop_fetch(&f, three, 3);
+    drop_delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
+    struct drop_result r = drop_fetch(&f, three, 3);
     assert_int_equal(r.again, 1);
     assert_int_equal(r.archived, 0);
-    assert_int_equal(state_of(&f, 1), DELETION_RETURNED);
-    r = fetch(&f, three, 3);
+    assert_int_equal(drop_state_of(&f, 1), DELETION_RETURNED);
+    r = drop_fetch(&f, three, 3);
     assert_int_equal(r.known, 3);
-    r = delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
+    r = drop_delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
     assert_int_equal(r.compared, 1); /* weak from now on */
     assert_int_equal(r.planned, 1);
-    fetch(&f, three, 3);
-    assert_int_equal(delete_some(&f, three, 3, 1, DELETION_ACCEPTED).planned, 1);
-    fetch(&f, three, 3);
-    assert_int_equal(fetch(&f, three, 3).deletable, 2); /* three tries are enough */
-    assert_int_equal(delete_some(&f, three, 3, 1, DELETION_ACCEPTED).planned, 0);
-    assert_int_equal(highest(&f), 3);
+    drop_fetch(&f, three, 3);
+    assert_int_equal(drop_delete_some(&f, three, 3, 1, DELETION_ACCEPTED).planned, 1);
+    drop_fetch(&f, three, 3);
+    assert_int_equal(drop_fetch(&f, three, 3).deletable, 2); /* three tries are enough */
+    assert_int_equal(drop_delete_some(&f, three, 3, 1, DELETION_ACCEPTED).planned, 0);
+    assert_int_equal(drop_highest(&f), 3);
     fixture_teardown(&f);
 }
 
 static void a_uidl_that_comes_back_for_another_message_is_archived(void **state)
 {
-    static const struct line other[] = {{"a", "fresh"}};
+    static const struct drop_line other[] = {{"a", "fresh"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 1);
-    delete_all(&f, three, 1, DELETION_ACCEPTED);
-    struct result r = fetch(&f, other, 1); /* of the same size */
+    drop_fetch(&f, three, 1);
+    drop_delete_all(&f, three, 1, DELETION_ACCEPTED);
+    struct drop_result r = drop_fetch(&f, other, 1); /* of the same size */
     assert_int_equal(r.archived, 1);
     assert_int_equal(r.session.flags & SESSION_REUSED, SESSION_REUSED);
-    assert_int_equal(highest(&f), 2);
-    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
-    assert_int_equal(fetch(&f, other, 1).known, 1);
-    assert_int_equal(state_of(&f, 1), DELETION_CONFIRMED);
+    assert_int_equal(drop_highest(&f), 2);
+    assert_int_equal(drop_state_of(&f, 1), DELETION_ABSENT);
+    assert_int_equal(drop_fetch(&f, other, 1).known, 1);
+    assert_int_equal(drop_state_of(&f, 1), DELETION_CONFIRMED);
     fixture_teardown(&f);
 }
 
 /* Q8: the server was rebuilt between two polls, and nothing shows it but the bytes. */
 static void a_number_reused_while_listed_is_found_before_anything_is_deleted(void **state)
 {
-    static const struct line before[] = {{"17", "first"}, {"18", "other"}};
-    static const struct line after[] = {{"17", "fresh"}, {"18", "other"}};
+    static const struct drop_line before[] = {{"17", "first"}, {"18", "other"}};
+    static const struct drop_line after[] = {{"17", "fresh"}, {"18", "other"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, before, 2);
-    assert_int_equal(fetch(&f, after, 2).known, 2); /* it cannot be seen */
-    struct result r = delete_all(&f, after, 2, DELETION_ACCEPTED);
+    drop_fetch(&f, before, 2);
+    assert_int_equal(drop_fetch(&f, after, 2).known, 2); /* it cannot be seen */
+    struct drop_result r = drop_delete_all(&f, after, 2, DELETION_ACCEPTED);
     assert_int_equal(r.archived, 1);
     assert_int_equal(r.planned, 1);
-    assert_int_equal(highest(&f), 3);
-    assert_int_equal(state_of(&f, 1), DELETION_NONE);
-    assert_int_equal(state_of(&f, 2), DELETION_ACCEPTED);
+    assert_int_equal(drop_highest(&f), 3);
+    assert_int_equal(drop_state_of(&f, 1), DELETION_NONE);
+    assert_int_equal(drop_state_of(&f, 2), DELETION_ACCEPTED);
     fixture_teardown(&f);
 }
 
 static void a_message_that_vanished_and_returns_is_looked_at_again(void **state)
 {
-    static const struct line gone[] = {{"b", "second"}, {"c", "third one"}};
-    static const struct line again[] = {
+    static const struct drop_line gone[] = {{"b", "second"}, {"c", "third one"}};
+    static const struct drop_line again[] = {
         {"a", "fresh"}, {"b", "second"}, {"c", "third one"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 3);
-    struct result r = fetch(&f, gone, 2);
+    drop_fetch(&f, three, 3);
+    struct drop_result r = drop_fetch(&f, gone, 2);
     assert_int_equal(r.session.vanished, 1);
-    r = fetch(&f, again, 3);
+    r = drop_fetch(&f, again, 3);
     assert_int_equal(r.known, 2);
     assert_int_equal(r.archived, 1);
-    assert_int_equal(highest(&f), 4);
-    assert_int_equal(fetch(&f, again, 3).known, 3);
+    assert_int_equal(drop_highest(&f), 4);
+    assert_int_equal(drop_fetch(&f, again, 3).known, 3);
     fixture_teardown(&f);
 }
 
@@ -277,12 +102,12 @@ static void a_doubt_that_was_not_settled_stays(void **state)
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 3);
-    fetch(&f, three + 1, 2);
-    assert_int_equal(fetch_some(&f, three, 3, true, 0).known, 2);
-    assert_int_equal(fetch_some(&f, three, 3, true, 0).known, 2);
-    assert_int_equal(fetch(&f, three, 3).again, 1);
-    assert_int_equal(fetch(&f, three, 3).known, 3);
+    drop_fetch(&f, three, 3);
+    drop_fetch(&f, three + 1, 2);
+    assert_int_equal(drop_fetch_some(&f, three, 3, true, 0).known, 2);
+    assert_int_equal(drop_fetch_some(&f, three, 3, true, 0).known, 2);
+    assert_int_equal(drop_fetch(&f, three, 3).again, 1);
+    assert_int_equal(drop_fetch(&f, three, 3).known, 3);
     fixture_teardown(&f);
 }
 
@@ -292,39 +117,40 @@ static void what_came_in_a_suspect_session_is_looked_at_again(void **state)
     (void)state;
     for (int trusted = 0; trusted <= 1; trusted++) {
         struct fixture f;
-        struct result r = {.session = {.listed = 3, .trusted = (uint8_t)trusted}};
+        struct drop_result r = {.session = {.listed = 3, .trusted = (uint8_t)trusted}};
         fixture_setup(&f);
-        fetch(&f, three, 1);
-        struct intake *in = fixture_open_intake(&f, ALICE);
+        drop_fetch(&f, three, 1);
+        struct intake *in = fixture_open_intake(&f, DROP_ACCOUNT);
         for (size_t i = 0; i < 3; i++)
             (void)intake_judge(in, span_text(three[i].uidl), strlen(three[i].body));
         intake_listed(in, trusted != 0);
-        fetch_line(in, &three[1], &r);
-        fetch_line(in, &three[2], &r);
+        drop_fetch_line(in, &three[1], &r);
+        drop_fetch_line(in, &three[2], &r);
         intake_suspect(in);
-        close_intake(&f, in, &r);
-        r = fetch(&f, three, 3);
+        drop_close(&f, in, &r);
+        r = drop_fetch(&f, three, 3);
         assert_int_equal(r.known, 1);
         assert_int_equal(r.again, 2);
-        assert_int_equal(fetch(&f, three, 3).known, 3);
-        assert_int_equal(highest(&f), 3);
+        assert_int_equal(drop_fetch(&f, three, 3).known, 3);
+        assert_int_equal(drop_highest(&f), 3);
         fixture_teardown(&f);
     }
 }
 
 static void an_ambiguous_uidl_is_not_deleted(void **state)
 {
-    static const struct line twice[] = {{"a", "first"}, {"a", "other one"}, {"b", "x"}};
+    static const struct drop_line twice[] = {
+        {"a", "first"}, {"a", "other one"}, {"b", "x"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, twice, 3);
-    assert_int_equal(highest(&f), 3);
-    struct result r = fetch(&f, twice, 3);
+    drop_fetch(&f, twice, 3);
+    assert_int_equal(drop_highest(&f), 3);
+    struct drop_result r = drop_fetch(&f, twice, 3);
     assert_int_equal(r.known, 3);
     assert_int_equal(r.deletable, 1);
-    assert_int_equal(delete_all(&f, twice, 3, DELETION_ACCEPTED).planned, 1);
-    assert_int_equal(state_of(&f, 3), DELETION_ACCEPTED);
+    assert_int_equal(drop_delete_all(&f, twice, 3, DELETION_ACCEPTED).planned, 1);
+    assert_int_equal(drop_state_of(&f, 3), DELETION_ACCEPTED);
     fixture_teardown(&f);
 }
 
@@ -333,47 +159,47 @@ static void a_message_listed_with_two_sizes_by_turns_is_not_ambiguous(void **sta
 {
     enum intake_result result = INTAKE_ARCHIVED;
     struct fixture f;
-    struct result r = {.session = {.listed = 1, .trusted = 1}};
+    struct drop_result r = {.session = {.listed = 1, .trusted = 1}};
     const char *body = three[0].body;
     size_t size = strlen(body);
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 1);
-    struct intake *in = fixture_open_intake(&f, ALICE);
+    drop_fetch(&f, three, 1);
+    struct intake *in = fixture_open_intake(&f, DROP_ACCOUNT);
     assert_int_equal(intake_judge(in, span_text("a"), size + 1), INTAKE_WANTED);
     intake_listed(in, true);
     assert_int_equal(intake_begin(in, span_text("a"), size + 1), 0);
     assert_int_equal(intake_add(in, (const uint8_t *)body, size), 0);
     assert_int_equal(intake_end(in, 0, &result), 0);
     assert_int_equal(result, INTAKE_DEDUPLICATED);
-    close_intake(&f, in, &r);
-    assert_int_equal(fetch(&f, three, 1).deletable, 1);
+    drop_close(&f, in, &r);
+    assert_int_equal(drop_fetch(&f, three, 1).deletable, 1);
     fixture_teardown(&f);
 }
 
 /* One line is known, the second one new. */
 static void a_uidl_listed_twice_is_ambiguous_also_when_one_is_unknown(void **state)
 {
-    static const struct line twice[] = {{"a", "first"}, {"a", "forged!"}};
+    static const struct drop_line twice[] = {{"a", "first"}, {"a", "forged!"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, twice, 1);
-    assert_int_equal(delete_all(&f, twice, 2, DELETION_ACCEPTED).planned, 0);
+    drop_fetch(&f, twice, 1);
+    assert_int_equal(drop_delete_all(&f, twice, 2, DELETION_ACCEPTED).planned, 0);
     fixture_teardown(&f);
 }
 
 /* Q31, Q9: nothing but equal bytes has shown that the new UIDL or size means it. */
 static void a_message_known_by_its_bytes_is_compared(void **state)
 {
-    static const struct line before[] = {{"a", "first"}, {"b", "second"}};
-    static const struct line moved[] = {{"a2", "first"}, {"b", "second"}};
+    static const struct drop_line before[] = {{"a", "first"}, {"b", "second"}};
+    static const struct drop_line moved[] = {{"a2", "first"}, {"b", "second"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, before, 2);
-    assert_int_equal(fetch(&f, moved, 2).deduplicated, 1);
-    struct result r = delete_all(&f, moved, 2, DELETION_ACCEPTED);
+    drop_fetch(&f, before, 2);
+    assert_int_equal(drop_fetch(&f, moved, 2).deduplicated, 1);
+    struct drop_result r = drop_delete_all(&f, moved, 2, DELETION_ACCEPTED);
     assert_int_equal(r.compared, 1);
     assert_int_equal(r.planned, 2);
     fixture_teardown(&f);
@@ -385,37 +211,38 @@ static void an_attempt_that_sent_nothing_does_not_count(void **state)
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 3);
+    drop_fetch(&f, three, 3);
     for (unsigned i = 0; i < DELETION_ATTEMPTS_MAX + 1; i++)
-        assert_int_equal(delete_all(&f, three, 3, DELETION_UNSENT).planned, 3);
+        assert_int_equal(drop_delete_all(&f, three, 3, DELETION_UNSENT).planned, 3);
     for (unsigned i = 0; i < DELETION_ATTEMPTS_MAX; i++)
-        assert_int_equal(delete_all(&f, three, 3, DELETION_REFUSED).planned, 3);
-    assert_int_equal(delete_all(&f, three, 3, DELETION_REFUSED).planned, 0);
+        assert_int_equal(drop_delete_all(&f, three, 3, DELETION_REFUSED).planned, 3);
+    assert_int_equal(drop_delete_all(&f, three, 3, DELETION_REFUSED).planned, 0);
     fixture_teardown(&f);
 }
 
 /* The new one comes first, and has another size. */
 static void a_uidl_listed_twice_is_ambiguous_in_any_order(void **state)
 {
-    static const struct line twice[] = {{"a", "forged, and longer"}, {"a", "first"}};
+    static const struct drop_line twice[] = {{"a", "forged, and longer"}, {"a", "first"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, twice + 1, 1);
-    assert_int_equal(delete_all(&f, twice, 2, DELETION_ACCEPTED).planned, 0);
+    drop_fetch(&f, twice + 1, 1);
+    assert_int_equal(drop_delete_all(&f, twice, 2, DELETION_ACCEPTED).planned, 0);
     fixture_teardown(&f);
 }
 
 /* Q6, Q8: whatever its size was. */
 static void a_uidl_that_has_meant_another_message_is_compared(void **state)
 {
-    static const struct line twice[] = {{"a", "longer than the other"}, {"a", "first"}};
+    static const struct drop_line twice[] = {{"a", "longer than the other"},
+                                             {"a", "first"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, twice, 2);
-    fetch(&f, twice + 1, 1);
-    struct result r = delete_all(&f, twice + 1, 1, DELETION_ACCEPTED);
+    drop_fetch(&f, twice, 2);
+    drop_fetch(&f, twice + 1, 1);
+    struct drop_result r = drop_delete_all(&f, twice + 1, 1, DELETION_ACCEPTED);
     assert_int_equal(r.compared, 1);
     assert_int_equal(r.planned, 1);
     fixture_teardown(&f);
@@ -423,150 +250,32 @@ static void a_uidl_that_has_meant_another_message_is_compared(void **state)
 
 static void another_size_is_another_message(void **state)
 {
-    static const struct line grown[] = {{"a", "first and more"}};
+    static const struct drop_line grown[] = {{"a", "first and more"}};
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 1);
-    assert_int_equal(delete_all(&f, grown, 1, DELETION_ACCEPTED).planned, 0);
-    struct result r = fetch(&f, grown, 1);
+    drop_fetch(&f, three, 1);
+    assert_int_equal(drop_delete_all(&f, grown, 1, DELETION_ACCEPTED).planned, 0);
+    struct drop_result r = drop_fetch(&f, grown, 1);
     assert_int_equal(r.archived, 1);
     assert_int_equal(r.session.flags & SESSION_REUSED, SESSION_REUSED);
-    fixture_teardown(&f);
-}
-
-static void a_poll_is_quiet_if_nothing_at_all_has_changed(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    assert_false(fetch(&f, three, 3).quiet);
-    assert_true(fetch(&f, three, 3).quiet);
-    assert_false(fetch_some(&f, three, 3, false, LINES_MAX).quiet);
-    assert_false(delete_some(&f, three, 3, 1, DELETION_ACCEPTED).quiet);
-    assert_false(fetch(&f, three + 1, 2).quiet); /* absent */
-    assert_false(fetch(&f, three + 1, 2).quiet); /* confirmed */
-    assert_true(fetch(&f, three + 1, 2).quiet);
-    fixture_teardown(&f);
-}
-
-static void an_untrusted_listing_deletes_nothing(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    fetch(&f, three, 3);
-    assert_int_equal(fetch_some(&f, three, 3, false, LINES_MAX).deletable, 0);
-    fixture_teardown(&f);
-}
-
-static void make_lines(struct line *lines, char (*text)[2][32], size_t count,
-                       const char *name)
-{
-    for (size_t i = 0; i < count; i++) {
-        snprintf(text[i][0], sizeof(text[i][0]), "%s-%u", name, (unsigned)i);
-        snprintf(text[i][1], sizeof(text[i][1]), "message %u", (unsigned)i);
-        lines[i] = (struct line){text[i][0], text[i][1]};
-    }
-}
-
-/* Q7 */
-static void new_uidls_for_old_messages_store_nothing_twice(void **state)
-{
-    struct fixture f;
-    struct line before[100], after[100];
-    char old[100][2][32], new[100][2][32];
-    (void)state;
-    make_lines(before, old, 100, "old");
-    make_lines(after, new, 100, "new");
-    fixture_setup(&f);
-    fetch(&f, before, 100);
-    struct result r = fetch_some(&f, after, 100, true, 40);
-    assert_int_equal(r.deduplicated, 40);
-    assert_int_equal(r.deletable, 0);
-    assert_int_equal(r.session.flags & (SESSION_RENUMBERED | SESSION_DOUBTED),
-                     SESSION_RENUMBERED | SESSION_DOUBTED);
-    r = fetch(&f, after, 100);
-    assert_int_equal(r.deduplicated, 60);
-    assert_int_equal(r.deletable, 0);
-    assert_int_equal(r.session.flags & (SESSION_RENUMBERED | SESSION_DOUBTED),
-                     SESSION_RENUMBERED);
-    assert_int_equal(highest(&f), 100);
-    r = fetch(&f, after, 100); /* all is quiet again */
-    assert_int_equal(r.known, 100);
-    assert_int_equal(r.session.flags & SESSION_RENUMBERED, 0);
-    assert_int_equal(r.deletable, 100);
-    r = delete_all(&f, after, 100, DELETION_ACCEPTED);
-    assert_int_equal(r.compared, 100); /* but no UIDL here is believed any more */
-    fixture_teardown(&f);
-}
-
-/* Q13 */
-static void a_passing_empty_listing_changes_nothing(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    fetch(&f, three, 3);
-    delete_some(&f, three, 3, 1, DELETION_ACCEPTED);
-    struct result r = fetch(&f, three, 0);
-    assert_int_equal(r.session.flags & SESSION_DOUBTED, SESSION_DOUBTED);
-    assert_int_equal(r.session.doubts, 1);
-    assert_int_equal(state_of(&f, 1), DELETION_ACCEPTED);
-    r = fetch(&f, three + 1, 2);
-    assert_int_equal(r.known, 2);
-    assert_int_equal(r.session.doubts, 0);
-    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
-    fixture_teardown(&f);
-}
-
-static void the_third_empty_listing_is_believed(void **state)
-{
-    struct fixture f;
-    (void)state;
-    fixture_setup(&f);
-    fetch(&f, three, 3);
-    assert_int_equal(fetch(&f, three, 0).session.doubts, 1);
-    assert_int_equal(fetch(&f, three, 0).session.doubts, 2);
-    struct result r = fetch(&f, three, 0);
-    assert_int_equal(r.session.flags & SESSION_NAMES, SESSION_NAMES);
-    assert_int_equal(fetch(&f, three, 0).session.flags & SESSION_DOUBTED, 0);
-    assert_int_equal(fetch(&f, three, 3).again, 3);
-    fixture_teardown(&f);
-}
-
-/* Q44: a window on the newest 150, out of which new mail pushes the old. */
-static void a_window_on_a_larger_mailbox_confirms_nothing(void **state)
-{
-    struct fixture f;
-    struct line lines[160];
-    char text[160][2][32];
-    (void)state;
-    make_lines(lines, text, 160, "u");
-    fixture_setup(&f);
-    fetch(&f, lines, 150);
-    delete_all(&f, lines, 150, DELETION_ACCEPTED);
-    for (size_t i = 1; i <= 5; i++) {
-        fetch(&f, lines + i * 2, 150);
-        assert_int_equal(state_of(&f, 1), DELETION_ACCEPTED);
-    }
     fixture_teardown(&f);
 }
 
 static void a_clock_behind_the_archive_deletes_nothing(void **state)
 {
     struct fixture f;
-    struct result r = {.session = {.listed = 1, .trusted = 1}};
+    struct drop_result r = {.session = {.listed = 1, .trusted = 1}};
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 1);
-    struct intake *in = fixture_open_intake(&f, ALICE);
+    drop_fetch(&f, three, 1);
+    struct intake *in = fixture_open_intake(&f, DROP_ACCOUNT);
     assert_false(intake_may_delete(in, INT64_MAX, INT64_C(1700000000000000)));
     intake_judge(in, span_text("a"), strlen("first"));
     assert_int_equal(intake_offer(in, 1), INTAKE_KEEP);
     intake_listed(in, true);
     assert_int_equal(intake_deletable(in), 0);
-    close_intake(&f, in, &r);
+    drop_close(&f, in, &r);
     fixture_teardown(&f);
 }
 
@@ -577,13 +286,13 @@ static void a_server_that_gives_other_bytes_each_time_fills_no_archive(void **st
     (void)state;
     fixture_setup(&f);
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
-        const struct line line = {"7", bodies[i]};
-        fetch(&f, &line, 1);
-        assert_int_equal(delete_all(&f, &line, 1, DELETION_ACCEPTED).planned, i == 0);
+        const struct drop_line line = {"7", bodies[i]};
+        drop_fetch(&f, &line, 1);
+        assert_int_equal(drop_delete_all(&f, &line, 1, DELETION_ACCEPTED).planned, i == 0);
         if (i == 0)
-            fetch(&f, &line, 1); /* it was not deleted after all */
+            drop_fetch(&f, &line, 1); /* it was not deleted after all */
     }
-    assert_int_equal(highest(&f), DELETION_MEANINGS_MAX + 1);
+    assert_int_equal(drop_highest(&f), DELETION_MEANINGS_MAX + 1);
     fixture_teardown(&f);
 }
 
@@ -592,13 +301,13 @@ static void an_attempt_that_came_to_no_end_does_not_count(void **state)
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 1);
+    drop_fetch(&f, three, 1);
     for (unsigned i = 0; i < 2 * DELETION_ATTEMPTS_MAX; i++) {
-        assert_int_equal(delete_all(&f, three, 1, DELETION_UNKNOWN).planned, 1);
-        fetch(&f, three, 1);
-        assert_int_equal(state_of(&f, 1), DELETION_UNDONE);
+        assert_int_equal(drop_delete_all(&f, three, 1, DELETION_UNKNOWN).planned, 1);
+        drop_fetch(&f, three, 1);
+        assert_int_equal(drop_state_of(&f, 1), DELETION_UNDONE);
     }
-    assert_int_equal(delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 1);
+    assert_int_equal(drop_delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 1);
     fixture_teardown(&f);
 }
 
@@ -608,18 +317,18 @@ static void an_attempt_that_came_to_no_end_leaves_the_last_one(void **state)
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 1);
+    drop_fetch(&f, three, 1);
     for (unsigned i = 1; i < DELETION_ATTEMPTS_MAX; i++) {
-        delete_all(&f, three, 1, DELETION_ACCEPTED);
-        fetch(&f, three, 1);
+        drop_delete_all(&f, three, 1, DELETION_ACCEPTED);
+        drop_fetch(&f, three, 1);
     }
-    assert_int_equal(delete_all(&f, three, 1, DELETION_UNKNOWN).planned, 1);
-    fetch(&f, three, 1);
-    assert_int_equal(fetch(&f, three, 1).deletable, 1);
-    assert_int_equal(delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 1);
-    fetch(&f, three, 1);
-    assert_int_equal(fetch(&f, three, 1).deletable, 0);
-    assert_int_equal(delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 0);
+    assert_int_equal(drop_delete_all(&f, three, 1, DELETION_UNKNOWN).planned, 1);
+    drop_fetch(&f, three, 1);
+    assert_int_equal(drop_fetch(&f, three, 1).deletable, 1);
+    assert_int_equal(drop_delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 1);
+    drop_fetch(&f, three, 1);
+    assert_int_equal(drop_fetch(&f, three, 1).deletable, 0);
+    assert_int_equal(drop_delete_all(&f, three, 1, DELETION_ACCEPTED).planned, 0);
     fixture_teardown(&f);
 }
 
@@ -631,11 +340,11 @@ static void a_number_may_be_reused_for_ever_if_each_message_was_deleted(void **s
     (void)state;
     fixture_setup(&f);
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
-        const struct line line = {"1", bodies[i]};
-        fetch(&f, &line, 1);
-        assert_int_equal(delete_all(&f, &line, 1, DELETION_ACCEPTED).planned, 1);
+        const struct drop_line line = {"1", bodies[i]};
+        drop_fetch(&f, &line, 1);
+        assert_int_equal(drop_delete_all(&f, &line, 1, DELETION_ACCEPTED).planned, 1);
     }
-    assert_int_equal(highest(&f), 6);
+    assert_int_equal(drop_highest(&f), 6);
     fixture_teardown(&f);
 }
 
@@ -658,14 +367,14 @@ static void the_journal_is_rebuilt_and_survives_repacking_order(void **state)
     struct fixture f;
     (void)state;
     fixture_setup(&f);
-    fetch(&f, three, 3);
-    delete_some(&f, three, 3, 2, DELETION_ACCEPTED);
-    fetch(&f, three + 2, 1);
+    drop_fetch(&f, three, 3);
+    drop_delete_some(&f, three, 3, 2, DELETION_ACCEPTED);
+    drop_fetch(&f, three + 2, 1);
     fixture_close(&f);
     assert_int_equal(fixture_try_open(&f, ARCHIVE_WRITE, true, NULL), 0);
-    assert_int_equal(state_of(&f, 1), DELETION_ABSENT);
-    fetch(&f, three + 2, 1);
-    assert_int_equal(state_of(&f, 2), DELETION_CONFIRMED);
+    assert_int_equal(drop_state_of(&f, 1), DELETION_ABSENT);
+    drop_fetch(&f, three + 2, 1);
+    assert_int_equal(drop_state_of(&f, 2), DELETION_CONFIRMED);
     assert_int_equal(fixture_verify(&f, false).index_differences, 0);
     fixture_teardown(&f);
 }
@@ -721,9 +430,6 @@ static void each_message_is_judged_by_what_is_known_of_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_deletion_is_confirmed_by_two_later_listings),
-        cmocka_unit_test(a_delete_session_confirms_nothing_of_its_own),
-        cmocka_unit_test(absence_from_an_untrusted_listing_confirms_nothing),
         cmocka_unit_test(what_comes_back_is_looked_at_and_deleted_again),
         cmocka_unit_test(a_uidl_that_comes_back_for_another_message_is_archived),
         cmocka_unit_test(a_number_reused_while_listed_is_found_before_anything_is_deleted),
@@ -738,12 +444,6 @@ int main(void)
         cmocka_unit_test(a_uidl_listed_twice_is_ambiguous_in_any_order),
         cmocka_unit_test(a_uidl_that_has_meant_another_message_is_compared),
         cmocka_unit_test(another_size_is_another_message),
-        cmocka_unit_test(a_poll_is_quiet_if_nothing_at_all_has_changed),
-        cmocka_unit_test(an_untrusted_listing_deletes_nothing),
-        cmocka_unit_test(new_uidls_for_old_messages_store_nothing_twice),
-        cmocka_unit_test(a_passing_empty_listing_changes_nothing),
-        cmocka_unit_test(the_third_empty_listing_is_believed),
-        cmocka_unit_test(a_window_on_a_larger_mailbox_confirms_nothing),
         cmocka_unit_test(a_clock_behind_the_archive_deletes_nothing),
         cmocka_unit_test(a_server_that_gives_other_bytes_each_time_fills_no_archive),
         cmocka_unit_test(an_attempt_that_came_to_no_end_does_not_count),
