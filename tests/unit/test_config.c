@@ -2,7 +2,6 @@
 
 #include "archive/error.h"
 #include "daemon/config_keys.h"
-#include "daemon/loopback.h"
 #include "daemon/providers.h"
 #include "tests/support/config_files.h"
 
@@ -20,8 +19,6 @@
 #include <cmocka.h>
 
 #define MINUTE_MS ((uint64_t)60000)
-#define DAY_MS (24 * 60 * MINUTE_MS)
-#define HEX_32 "00112233445566778899aabbccddeeff"
 
 /* What most cases need and do not look at: 3 lines of archive, 3 of server. */
 #define ARCHIVE "[archive]\npath = a\n\n"
@@ -209,111 +206,6 @@ static void long_lines_and_names_are_whole(void **state)
              "characters or a leading dot",
              name);
     files_refused_text(f, text, message);
-}
-
-static void sizes(void **state)
-{
-    const struct config_files *f = *state;
-    static const struct {
-        const char *text;
-        uint64_t bytes;
-    } cases[] = {{"32M", (uint64_t)32 << 20},      {"32768K", (uint64_t)32 << 20},
-                 {"33554432", (uint64_t)32 << 20}, {"2G", (uint64_t)2 << 30},
-                 {"1g", (uint64_t)1 << 30},        {"1024G", (uint64_t)1 << 40}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[128];
-        snprintf(text, sizeof(text), "[archive]\npath = a\nmax-memory = %s\n",
-                 cases[i].text);
-        struct config *c = files_load_text(f, text);
-        assert_int_equal(c->max_memory_bytes, cases[i].bytes);
-        config_free(c);
-    }
-}
-
-static void metrics_are_served_on_loopback_only(void **state)
-{
-    const struct config_files *f = *state;
-    static const struct {
-        const char *text;
-        int family;
-    } cases[] = {
-        {"127.0.0.1:9995", AF_INET}, {"127.1.2.3:1", AF_INET}, {"[::1]:65535", AF_INET6}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[128];
-        struct loopback address;
-        snprintf(text, sizeof(text), ARCHIVE "metrics = %s\n", cases[i].text);
-        struct config *c = files_load_text(f, text);
-        assert_string_equal(c->metrics, cases[i].text);
-        assert_int_equal(loopback_parse(c->metrics, &address), 0);
-        assert_int_equal(address.address.ss_family, cases[i].family);
-        config_free(c);
-    }
-    struct config *c = files_load_text(f, ARCHIVE "metrics =\n");
-    assert_null(c->metrics);
-    config_free(c);
-}
-
-static void durations(void **state)
-{
-    const struct config_files *f = *state;
-    static const struct {
-        const char *text;
-        uint64_t ms;
-    } cases[] = {{"1s", 1000},           {"30s", 30000}, {"15m", 15 * MINUTE_MS},
-                 {"1h", 60 * MINUTE_MS}, {"1d", DAY_MS}, {"30d", 30 * DAY_MS}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[256];
-        snprintf(text, sizeof(text), ARCHIVE SERVER ACCOUNT "poll = %s\n", cases[i].text);
-        struct config *c = files_load_text(f, text);
-        assert_int_equal(c->accounts[0].poll_ms, cases[i].ms);
-        config_free(c);
-    }
-}
-
-static void a_quiet_account_may_be_polled_less_often(void **state)
-{
-    const struct config_files *f = *state;
-    struct config *c = files_load_text(f, ARCHIVE SERVER ACCOUNT "");
-    assert_int_equal(c->accounts[0].poll_quiet_ms, 0);
-    config_free(c);
-    c = files_load_text(f, ARCHIVE SERVER "poll-quiet = 6h\n" ACCOUNT "poll = 1h\n");
-    assert_int_equal(c->accounts[0].poll_quiet_ms, 360 * MINUTE_MS);
-    config_free(c);
-    c = files_load_text(f, ARCHIVE SERVER "poll-quiet = 6h\n" ACCOUNT "poll-quiet = 15m\n");
-    assert_int_equal(c->accounts[0].poll_quiet_ms, 15 * MINUTE_MS);
-    config_free(c);
-}
-
-static void fingerprints(void **state)
-{
-    const struct config_files *f = *state;
-    static const char *const forms[] = {
-        "sha256:" HEX_32 HEX_32, "SHA256:00112233445566778899AABBCCDDEEFF" HEX_32,
-        "sha256:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff:"
-        "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF"};
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        char text[256];
-        snprintf(text, sizeof(text), ARCHIVE SERVER "fingerprint = %s\n", forms[i]);
-        struct config *c = files_load_text(f, text);
-        assert_true(c->servers[0].has_fingerprint);
-        for (unsigned j = 0; j < CONFIG_FINGERPRINT_SIZE; j++)
-            assert_int_equal(c->servers[0].fingerprint[j], j % 16 * 0x11);
-        config_free(c);
-    }
-}
-
-static void hosts(void **state)
-{
-    const struct config_files *f = *state;
-    static const char *const good[] = {
-        "h", "pop.acme.example", "192.0.2.1", "2001:db8::1", "::1", "a_b-c.example."};
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        char text[128];
-        snprintf(text, sizeof(text), ARCHIVE "[server s]\nhost = %s\n", good[i]);
-        struct config *c = files_load_text(f, text);
-        assert_string_equal(c->servers[0].host, good[i]);
-        config_free(c);
-    }
 }
 
 static void server_defaults_and_accounts_of_their_own(void **state)
@@ -594,12 +486,6 @@ int main(void)
         cmocka_unit_test(values_keep_quotes_semicolons_and_hashes),
         cmocka_unit_test(blanks_crlf_and_byte_order_mark),
         cmocka_unit_test(long_lines_and_names_are_whole),
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(metrics_are_served_on_loopback_only),
-        cmocka_unit_test(durations),
-        cmocka_unit_test(a_quiet_account_may_be_polled_less_often),
-        cmocka_unit_test(fingerprints),
-        cmocka_unit_test(hosts),
         cmocka_unit_test(server_defaults_and_accounts_of_their_own),
         cmocka_unit_test(credentials_are_names_not_paths),
         cmocka_unit_test(expansion_of_unusual_names),
