@@ -4,6 +4,7 @@
 #include "daemon/clock.h"
 #include "daemon/news.h"
 #include "daemon/process.h"
+#include "daemon/rounds_state.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -15,7 +16,6 @@
 
 #define SESSIONS_AT_ONCE_MAX POOL_SESSIONS_DEFAULT
 #define DESCRIPTORS_RESERVED 192 /* for the archive, loops, commands, look-ups */
-#define STATE_SAVE_MS 1000       /* from one save to the next */
 #define SPACE_LOOK_MS 250
 #define ONCE_DELAY_MAX_S 60 /* between two sessions of a pass */
 
@@ -90,122 +90,6 @@ static void report_note(void *arg, enum archive_note note, const char *text)
     log_end(&e);
 }
 
-static void marks_path(const struct rounds *r, char out[PATH_MAX])
-{
-    (void)snprintf(out, PATH_MAX, "%s/state/marks", r->config->archive_path);
-}
-
-static void pauses_path(const struct rounds *r, char out[PATH_MAX])
-{
-    (void)snprintf(out, PATH_MAX, "%s/state/paused", r->config->archive_path);
-}
-
-static void say_file(const struct rounds *r, const char *message, const char *path, int err)
-{
-    struct log_event e;
-    log_begin(&e, r->log, LEVEL_WARNING, message);
-    log_text(&e, "file", path);
-    log_text(&e, "error", error_text(err));
-    log_end(&e);
-}
-
-static void apply_pauses(struct rounds *r)
-{
-    int64_t since_s = 0;
-    for (uint32_t i = 0; i < r->config->account_count; i++)
-        scheduler_pause(r->scheduler, i,
-                        pauses_of_account(r->pauses, i, &since_s) != PAUSE_NONE);
-}
-
-/* A single pass is asked for by hand, and fetches from everyone. */
-static void recall_pauses(struct rounds *r)
-{
-    char path[PATH_MAX];
-    if (r->mode != SCHEDULER_SERVICE)
-        return;
-    pauses_path(r, path);
-    int err = pauses_load(r->pauses, path);
-    if (err != 0)
-        say_file(r, "what was paused cannot be read: nothing is paused any more", path,
-                 err);
-    apply_pauses(r);
-}
-
-static void save_pauses(struct rounds *r)
-{
-    char path[PATH_MAX];
-    if (r->archive == NULL || !pauses_changed(r->pauses))
-        return;
-    pauses_path(r, path);
-    int err = pauses_save(r->pauses, path);
-    if (err != 0 && !r->pauses_unsaved)
-        say_file(r, "what was paused or resumed last is forgotten when this process ends",
-                 path, err);
-    r->pauses_unsaved = err != 0;
-}
-
-bool rounds_pause(struct rounds *r, enum pause_scope scope, uint32_t index, bool pause)
-{
-    if (pause)
-        pauses_begin(r->pauses, scope, index, (int64_t)time(NULL));
-    else
-        pauses_end(r->pauses, scope, index);
-    apply_pauses(r);
-    save_pauses(r);
-    return !pauses_changed(r->pauses);
-}
-
-static int recall_account(void *arg, const struct account_info *info)
-{
-    const struct rounds *r = arg;
-    const struct config_account *account = config_find_account(r->config, info->name);
-    if (account != NULL && info->session_us > 0 && info->session_state == SESSION_COMPLETE)
-        health_complete(r->health, (uint32_t)(account - r->config->accounts),
-                        HEALTH_LISTED_UNKNOWN, info->session_us / 1000000);
-    return 0;
-}
-
-/* What an earlier process left. What cannot be read of it is not missed: it is learnt
- * anew. */
-static void recall(struct rounds *r)
-{
-    char path[PATH_MAX];
-    if (r->state_saved_ms != 0)
-        return;
-    marks_path(r, path);
-    marks_load(r->marks, path, (int64_t)time(NULL));
-    r->state_saved_ms = clock_now_ms();
-    recall_pauses(r);
-    (void)archive_each_account(r->archive, recall_account, r);
-}
-
-static void save_marks(struct rounds *r)
-{
-    char path[PATH_MAX];
-    if (!marks_changed(r->marks))
-        return;
-    marks_path(r, path);
-    int err = marks_save(r->marks, path, (int64_t)time(NULL));
-    if (err != 0 && !r->marks_unsaved)
-        say_file(r,
-                 "what is known of messages that break their session is forgotten when "
-                 "this process ends",
-                 path, err);
-    r->marks_unsaved = err != 0;
-}
-
-/* If there is something to save; at_once: although it was done a moment ago. */
-static void save_state(struct rounds *r, bool at_once)
-{
-    uint64_t now_ms = clock_now_ms();
-    if (r->archive == NULL || (!at_once && now_ms - r->state_saved_ms < STATE_SAVE_MS) ||
-        (!marks_changed(r->marks) && !pauses_changed(r->pauses)))
-        return;
-    save_marks(r);
-    save_pauses(r);
-    r->state_saved_ms = now_ms;
-}
-
 bool rounds_room(struct rounds *r)
 {
     uint64_t now_ms = clock_now_ms();
@@ -250,7 +134,7 @@ int rounds_open(struct rounds *r, char out_text[ARCHIVE_PROBLEM_SIZE])
         archive_problem(out_text, r->config->archive_path, err);
         return err;
     }
-    recall(r);
+    rounds_recall(r);
     err = sessions_open(r->sessions, r->archive, r->config->max_memory_bytes, r->backend);
     if (err != 0) {
         (void)snprintf(out_text, ARCHIVE_PROBLEM_SIZE, "the workers cannot be started: %s",
@@ -295,7 +179,7 @@ int rounds_close(struct rounds *r)
     bool told = sessions_failure(r->sessions) != 0;
     marks_each_run(r->marks, write_run, r);
     int failure = sessions_close(r->sessions);
-    save_state(r, true);
+    rounds_save(r, true);
     int err = archive_close(r->archive);
     r->archive = NULL;
     if (failure != 0 && !told) {
@@ -363,7 +247,7 @@ int rounds_reload(struct rounds *r, struct config *config)
     r->deletes = deletes;
     r->refused = refused;
     r->config = config;
-    apply_pauses(r);
+    rounds_apply_pauses(r);
     return 0;
 }
 
@@ -466,7 +350,7 @@ static void begin(struct rounds *r, uint32_t account)
 void rounds_begin(struct rounds *r)
 {
     uint32_t account = 0;
-    save_state(r, false);
+    rounds_save(r, false);
     watch_clock(r);
     resume_suspended(r);
     if (!rounds_room(r))
@@ -483,8 +367,7 @@ static uint64_t sooner(uint64_t one, uint64_t other)
 static int wait_ms(const struct rounds *r, uint64_t max_ms)
 {
     uint64_t ms = sooner(gather_wait_ms(r->gather, clock_now_ms()), max_ms);
-    if (r->archive != NULL && (marks_changed(r->marks) || pauses_changed(r->pauses)))
-        ms = ms < STATE_SAVE_MS ? ms : STATE_SAVE_MS;
+    ms = sooner(rounds_save_wait_ms(r), ms);
     if (r->archive != NULL) {
         uint64_t look_ms = refused_wait_ms(r->refused, clock_now_ms());
         ms = look_ms < ms ? look_ms : ms;
