@@ -406,7 +406,8 @@ static int carry_record(struct recovery *r)
     return r->carried.failed ? (record_destroy(copy), -ENOMEM) : store_carry(r->a, copy);
 }
 
-/* Valid records that may be in the page cache only go into a new segment. */
+/* Valid records that may be in the page cache only go into a new segment. Those of
+ * repacking need not: what they were copied from is there until they are durable. */
 static int carry(struct recovery *r, const struct unsealed *u)
 {
     struct segment_file f;
@@ -414,7 +415,8 @@ static int carry(struct recovery *r, const struct unsealed *u)
     int err = segment_open(r->a->ops, r->a->path, u->id, r->a->cask.uuid, &f);
     if (err != 0)
         return err;
-    uint64_t offset = u->durable;
+    bool copies = (f.header.compatible & SEGMENT_REPACKED) != 0;
+    uint64_t offset = copies ? u->valid_end : u->durable;
     while (err == 0 && offset < u->valid_end) {
         err = segment_read(&f, offset, u->valid_end, r->a->codec, &r->view);
         if (err == 0)

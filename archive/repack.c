@@ -201,6 +201,7 @@ static void release(struct repack *r)
     hash_set_free(&r->copied);
     buffer_free(&r->pack);
     buffer_free(&r->made);
+    buffer_free(&r->unproven);
     free(r->sources);
     free(r);
 }

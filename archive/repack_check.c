@@ -45,7 +45,57 @@ static int ignore(void *arg, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* The account's next message behind *n that this run has copied. */
+static bool is_listed(const struct buffer *ids, uint64_t id)
+{
+    for (size_t i = 0; i < ids->size; i += sizeof(uint64_t))
+        if (get_u64(ids->data + i) == id)
+            return true;
+    return false;
+}
+
+static bool holds_copies(const struct repack *r, uint64_t segment)
+{
+    return is_listed(&r->made, segment) || is_listed(&r->unproven, segment);
+}
+
+/* Every record as it was written: parts also that no copied message names. */
+static int check_records(struct repack *r, struct segment_file *f)
+{
+    struct segment_trailer trailer;
+    uint64_t offset = SEGMENT_HEADER_SIZE;
+    int err = segment_read_trailer(f, &trailer);
+    uint64_t end = err == 0 ? trailer.seal_offset : f->size;
+    if (err == ERR_NOT_FOUND) /* it is still open */
+        err = 0;
+    while (err == 0 && offset < end) {
+        err = segment_read(f, offset, end, r->codec, &r->view);
+        if (err == 0)
+            err = segment_read_body(f, &r->view, NULL);
+        offset += record_size(&r->view.header);
+        if (err == 0)
+            err = repack_progress(r, record_size(&r->view.header));
+    }
+    return err;
+}
+
+/* What the page cache has is no proof of what the disk has: it is asked to let go. */
+static int check_segments(struct repack *r, const struct buffer *ids)
+{
+    struct archive *a = r->archive;
+    struct segment_file f;
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < ids->size; i += sizeof(uint64_t)) {
+        err = segment_open(a->ops, a->path, get_u64(ids->data + i), a->cask.uuid, &f);
+        if (err != 0)
+            break;
+        (void)a->ops->evict(a->ops->ctx, f.fd, 0, 0);
+        err = check_records(r, &f);
+        segment_file_close(&f);
+    }
+    return err == ERR_NOT_FOUND || err == ERR_VERSION ? ERR_DAMAGED : err;
+}
+
+/* The account's next message behind *n that this run, or one before it, has copied. */
 static int next_copied(struct repack *r, uint32_t account, uint64_t *n,
                        struct message_row *row)
 {
@@ -56,7 +106,7 @@ static int next_copied(struct repack *r, uint32_t account, uint64_t *n,
     do {
         ++*n;
         err = row_next_message(t, account, n, row);
-    } while (err == 0 && !repack_has_made(r, row->place.segment));
+    } while (err == 0 && !holds_copies(r, row->place.segment));
     index_abort(t);
     return err;
 }
@@ -80,5 +130,9 @@ static int check_account(void *arg, const struct account_info *info)
 int repack_check(struct repack *r)
 {
     int err = check_left(r);
+    if (err == 0)
+        err = check_segments(r, &r->unproven);
+    if (err == 0)
+        err = check_segments(r, &r->made);
     return err != 0 ? err : archive_each_account(r->archive, check_account, r);
 }

@@ -49,7 +49,8 @@ struct repack {
     struct record *batch[REPACK_BATCH_RECORDS]; /* on their way to the store */
     size_t batch_count;
     uint64_t batch_bytes;
-    struct buffer made; /* ids of this run's own segments, ascending: u64 each */
+    struct buffer made;     /* ids of this run's own segments, ascending: u64 each */
+    struct buffer unproven; /* of an earlier one's that did not come to its end */
     uint64_t done_bytes;
     uint64_t total_bytes;
 };
@@ -65,7 +66,7 @@ int repack_emit(struct repack *r, struct record *record);
 /* What waits becomes durable and indexed. */
 int repack_flush(struct repack *r);
 
-/* Find the sources. */
+/* Find the sources, and what earlier runs have left unproven. */
 int repack_look(struct repack *r);
 
 /* Collect the parts and streams that messages name, in the whole archive. */
@@ -81,8 +82,8 @@ int repack_copy_chunks(struct repack *r);
 /* The messages of an account that are in the sources; chunks were copied before. */
 int repack_copy_messages(struct repack *r, const struct account_info *account);
 
-/* Nothing leads into the sources any more, and all that was copied reads back: 0;
- * ERR_DAMAGED; ERR_STOPPED; -errno. */
+/* Nothing leads into the sources any more, and all that was copied, by earlier runs, too,
+ * reads back: 0; ERR_DAMAGED; ERR_STOPPED; -errno. */
 int repack_check(struct repack *r);
 
 /* Remove replaced segments whose time has come, unless a backup holds removals. */

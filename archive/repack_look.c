@@ -170,8 +170,47 @@ static bool is_candidate(struct repack *r, uint64_t id, struct repack_candidate 
     return true;
 }
 
-/* The work is done three times over: looking, copying, checking. */
-#define REPACK_PHASES 3u
+/* A run of repacking ends with what it says of its sources, once its copies are proved. */
+static bool ends_a_run(struct repack *r, struct segment_file *f)
+{
+    struct segment_trailer trailer;
+    struct toc_entry e;
+    size_t count = 0;
+    if (segment_read_trailer(f, &trailer) != 0 ||
+        segment_read(f, trailer.seal_offset, f->size, r->codec, &r->view) != 0 ||
+        toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0 ||
+        count == 0)
+        return false;
+    /* One that was copied has not the LSN of the newest record. */
+    toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), count - 1, &e);
+    return e.type == RECORD_SUPERSEDES && e.lsn == trailer.last_lsn;
+}
+
+/* Segments of runs that were stopped or killed: nobody has read back yet what was copied
+ * into them, and what it was copied from goes with this run. Those that become sources are
+ * copied once more. */
+static int find_unproven(struct repack *r, const uint64_t *ids, size_t count)
+{
+    struct archive *a = r->archive;
+    struct repack_candidate c;
+    struct segment_file f;
+    bool proven = false;
+    for (size_t i = count; !proven && i-- > 0;) {
+        if (repack_is_source(r, ids[i]) || !is_candidate(r, ids[i], &c) || !c.packed)
+            continue;
+        int err = segment_open(a->ops, a->path, ids[i], a->cask.uuid, &f);
+        if (err != 0)
+            return err;
+        proven = ends_a_run(r, &f);
+        segment_file_close(&f);
+        if (!proven)
+            buffer_put_u64(&r->unproven, ids[i]);
+    }
+    return r->unproven.failed ? -ENOMEM : 0;
+}
+
+/* The work is done four times over: looking, copying, checking copies and messages. */
+#define REPACK_PHASES 4u
 
 static int take_chosen(struct repack *r, const struct repack_candidate *candidates,
                        size_t count, size_t chosen)
@@ -211,6 +250,8 @@ int repack_look(struct repack *r)
         size_t chosen = repack_choose(candidates, count, r->options->in_passing);
         err = take_chosen(r, candidates, count, chosen);
     }
+    if (err == 0 && r->sources_count > 0)
+        err = find_unproven(r, ids, listed);
     free(candidates);
     free(ids);
     return err;

@@ -335,6 +335,60 @@ static void a_damaged_commit_is_left_behind(void **state)
     free(before);
 }
 
+/* What the disk has is another thing than what the page cache had: seen when the first
+ * segment is let go of. */
+struct bad_disk {
+    struct fixture *fixture;
+    uint8_t type; /* of the record that is hurt in the newest segment */
+};
+
+static int evict_and_show(void *ctx, int fd, uint64_t offset, uint64_t size)
+{
+    struct bad_disk *bad = ctx;
+    uint64_t *ids = NULL;
+    size_t count = 0;
+    assert_int_equal(segment_list(bad->fixture->path, &ids, &count), 0);
+    if (bad->type != 0)
+        fixture_flip_in_body(bad->fixture, ids[count - 1], bad->type);
+    bad->type = 0;
+    free(ids);
+    return system_files.evict(NULL, fd, offset, size);
+}
+
+static void removes_nothing_behind_a_bad(struct fixture *f, uint8_t type)
+{
+    struct repack_summary s;
+    const struct repack_options options = {.remove_now = true};
+    struct bad_disk bad = {.fixture = f, .type = type};
+    struct file_ops ops = system_files;
+    size_t segments = segment_count(f);
+    ops.ctx = &bad;
+    ops.evict = evict_and_show;
+    fixture_close(f);
+    assert_int_equal(fixture_try_open(f, ARCHIVE_WRITE, false, &ops), 0);
+    assert_int_equal(archive_repack(f->archive, &options, &s), ERR_DAMAGED);
+    assert_int_equal(bad.type, 0);
+    assert_true(segment_count(f) > segments);
+    fixture_crash(f); /* before `bad` goes */
+    fixture_open(f, ARCHIVE_WRITE);
+}
+
+static void a_bad_copy_of_messages_is_found(void **state)
+{
+    removes_nothing_behind_a_bad(*state, RECORD_BLOCK);
+}
+
+/* Also where the messages that name it are elsewhere. */
+static void a_bad_copy_of_a_part_is_found(void **state)
+{
+    removes_nothing_behind_a_bad(*state, RECORD_PART);
+}
+
+static void a_bad_copy_of_small_records_is_found(void **state)
+{
+    removes_nothing_behind_a_bad(*state, RECORD_PACK);
+}
+
 /* Repacking in a child that dies at its call `at`: false when it came to its end. */
 static bool killed_repack(struct fixture *f, enum fault_kind kind, unsigned long at)
 {
@@ -363,6 +417,7 @@ static void killed_anywhere(void **state, enum fault_kind kind)
     for (unsigned long at = 1; killed_repack(f, kind, at); at++) {
         fixture_open(f, ARCHIVE_WRITE);
         assert_int_equal(f->damage_notes, 0);
+        assert_null(strstr(f->notes, "were kept")); /* copies are not carried */
         assert_same(f, before);
         fixture_close(f);
         if (at % 4 == 0) {
@@ -413,6 +468,55 @@ static void stopped_by_the_caller_it_goes_on_later(void **state)
     free(before);
 }
 
+static int evict_and_note(void *ctx, int fd, uint64_t offset, uint64_t size)
+{
+    bool *checking = ctx;
+    *checking = true;
+    return system_files.evict(NULL, fd, offset, size);
+}
+
+static int stop_when_checking(void *arg, uint64_t done, uint64_t total)
+{
+    (void)done;
+    (void)total;
+    const bool *checking = arg;
+    return *checking;
+}
+
+/* Nobody has read back what it copied: the next run does, before what that was copied from
+ * goes. */
+static void what_a_stopped_run_has_copied_is_proved_by_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct repack_summary s;
+    bool checking = false;
+    struct repack_options options = {
+        .remove_now = true, .progress = stop_when_checking, .arg = &checking};
+    struct file_ops ops = system_files;
+    char path[PATH_MAX], *before = everything(f);
+    size_t segments = segment_count(f);
+    ops.ctx = &checking;
+    ops.evict = evict_and_note;
+    fixture_close(f);
+    assert_int_equal(fixture_try_open(f, ARCHIVE_WRITE, false, &ops), 0);
+    assert_int_equal(archive_repack(f->archive, &options, &s), ERR_STOPPED);
+    fixture_close(f); /* before `ops` goes */
+    fixture_open(f, ARCHIVE_WRITE);
+    assert_int_equal(segment_count(f), segments + 1);
+    fixture_flip_in_body(f, segments + 1, RECORD_BLOCK);
+    options.progress = NULL;
+    assert_int_equal(archive_repack(f->archive, &options, &s), ERR_DAMAGED);
+    /* Without the bad copies all is as it was. */
+    fixture_close(f);
+    assert_int_equal(segment_path(f->path, segments + 1, path), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fixture_try_open(f, ARCHIVE_WRITE, true, NULL), 0);
+    char *after = everything(f);
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -425,7 +529,11 @@ int main(void)
         TEST(a_damaged_segment_is_left),
         TEST(a_stretch_of_damage_is_more_than_its_first_record),
         TEST(a_damaged_commit_is_left_behind),
+        TEST(a_bad_copy_of_messages_is_found),
+        TEST(a_bad_copy_of_a_part_is_found),
+        TEST(a_bad_copy_of_small_records_is_found),
         TEST(stopped_by_the_caller_it_goes_on_later),
+        TEST(what_a_stopped_run_has_copied_is_proved_by_the_next),
         TEST(killed_in_place_of_each_call),
         TEST(killed_midway_through_each_write),
     };
