@@ -99,7 +99,7 @@ def in_the_systems_log():
     devices = temp_folder()
     log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     log.bind(str(devices / "log"))
-    log.settimeout(10)
+    log.settimeout(START_SECONDS * PATIENCE)
     links = "".join(f"touch {devices}/{d}; mount --bind /dev/{d} {devices}/{d}; " for d in ("null", "urandom"))
     run(["unshare", "--mount", "sh", "-ec", f"{links} mount --rbind {devices} /dev; "
          f"exec {BUILD}/mailcask --archive {cask.archive} show alice/3 --reason 'of \"them\" all'"])

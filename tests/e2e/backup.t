@@ -97,7 +97,7 @@ def beside_a_service():
     for _ in range(6):
         deliver(40)
         time.sleep(0.5)
-    wait_for(lambda: archived() == delivered, 60, what="all that was delivered")
+    wait_for(lambda: archived() == delivered, RUN_SECONDS, what="all that was delivered")
     stop.set()
     thread.join()
     bad = [r for r in results if r[0].status != 0 or r[1].status != 0]
@@ -111,7 +111,7 @@ def beside_a_service():
     is_(cask.json("accounts") and tool(to, "reindex").status, 0, "reindexed in place")
     is_(tool(to, "stats", "--json").status, 0, "it can be looked at")
     deliver(5)
-    wait_for(lambda: archived() == delivered, 60, what="five more")
+    wait_for(lambda: archived() == delivered, RUN_SECONDS, what="five more")
     is_(backup(to).status, 0, "and takes the next backup all the same")
     is_(service.stop(), 0, "the service stops")
     result = backup(to)
@@ -200,7 +200,7 @@ def takes_its_place():
 def plain_copy():
     service = cask.start()
     deliver(40)
-    wait_for(lambda: archived() == delivered, 60, what="all that was delivered")
+    wait_for(lambda: archived() == delivered, RUN_SECONDS, what="all that was delivered")
     to = cask.folder / "plain"
     to.mkdir(mode=0o700)
     for name in ("CASK", "segments"):

@@ -70,16 +70,15 @@ def kind(user):
 
 def status_is_true(cask, watch):
     """Whoever is said to fail was refused before, and all who were refused a moment ago are said to fail."""
+    def failing_now():
+        return {a["account"].removesuffix("@x"): a for a in cask.json("status")[0]["accounts"] if a["error"] is not None}
+
     watch.look()
-    time.sleep(2 * TIME_SCALE)  # for what is between the server and the log's reader
     before = set(watch.refused)
-    accounts = json.loads(cask.tool("status", "--json").out)["accounts"]
-    time.sleep(2 * TIME_SCALE)
-    watch.look()
-    failing = {a["account"].removesuffix("@x"): a for a in accounts if a["error"] is not None}
-    is_(len(accounts), ACCOUNTS, "status knows them all")
-    ok(before <= set(failing) <= set(watch.refused),
-       f"and which of them fail: {len(failing)}, when {len(before)} to {len(watch.refused)} were refused")
+    failing = wait_for(lambda: before <= set(found := failing_now()) and found, what=f"{len(before)} that fail")
+    wait_for(lambda: watch.look() or set(failing) <= set(watch.refused), what="their refusals in the server's log")
+    is_(len(cask.json("status")[0]["accounts"]), ACCOUNTS, "status knows them all")
+    ok(True, f"and which of them fail: {len(failing)}, when {len(before)} to {len(watch.refused)} were refused")
     wrong = [a for u, a in failing.items() if REFUSED[kind(u)][1] not in a["error"] or a["failures"] < 1 or
              (a["state"] == "suspended") != (kind(u) == "unknown" and a["state"] != "running")]
     is_(wrong[:3], [], "why, and what comes of it")

@@ -123,18 +123,19 @@ def told_beforehand():
 
 
 def after_a_time():
-    server, cask = scripted("old", delete="after 2s")
+    seconds = 6
+    server, cask = scripted("old", delete=f"after {seconds}s")
     cask.once()
-    is_(len(left(server, "old")), 12, "after 2s: not at once")
-    time.sleep(2.1)
-    (server.mail_dir / "old" / "n0001").write_bytes(b"Subject: new\r\n\r\nnew\r\n")
+    is_(len(left(server, "old")), 12, f"after {seconds}s: not at once")
+    time.sleep(seconds + 0.1)
+    write_files(server.mail_dir / "old", {"n0001": b"Subject: new\r\n\r\nnew\r\n"})
     cask.once()
     is_(len(left(server, "old")), 1, "but then; what is newer stays")
 
 
 def switched_off_meanwhile():
     """`deletes` is read again before each delete session, without a reload."""
-    server, cask = scripted("switch", "on LOGIN delay 1500\n", poll="1s")
+    server, cask = scripted("switch", "on STAT session 1 delay 3000\n", poll="1s")
     daemon = cask.start()
     server.wait_log(r"^login switch")
     cask.settings["deletes"] = "off"

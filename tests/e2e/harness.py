@@ -125,7 +125,7 @@ def done():
 
 def temp_folder(prefix="mailcask-test-", in_memory=False):
     """A new folder, removed at the end. in_memory: where that can be had, for very many files."""
-    memory = "/dev/shm" if in_memory and os.access("/dev/shm", os.W_OK) else None
+    memory = "/dev/shm" if in_memory and has_room("/dev/shm", 256 << 20) else None
     folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=memory))
     if os.environ.get("KEEP"):
         diag(f"keeping {folder}")
@@ -134,34 +134,54 @@ def temp_folder(prefix="mailcask-test-", in_memory=False):
     return folder
 
 
+def has_room(folder, size):
+    if not os.access(folder, os.W_OK):
+        return False
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize >= size
+
+
+_held_ports = []
+
+
 def free_port(host="127.0.0.1"):
-    """A port nobody listens on now. Prefer servers that choose their own (Pop3d)."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+    """A port that is the test's until its end: connections to it are refused until one of its servers
+    listens there, which must set SO_REUSEADDR, and nobody else is given it meanwhile."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((host, 0))
+    _held_ports.append(holder)
+    return holder.getsockname()[1]
 
 
 def write_files(folder, messages):
-    """messages: a list of bytes, named 0001 and so on, or a dict of name to bytes."""
+    """messages: a list of bytes, named 0001 and so on, or a dict of name to bytes. A server that looks
+    meanwhile sees each of them whole or not at all."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not isinstance(messages, dict):
         messages = {f"{i:04}": data for i, data in enumerate(messages, 1)}
     for name, data in messages.items():
-        (folder / name).write_bytes(data)
+        (folder / ".part").write_bytes(data)
+        (folder / ".part").rename(folder / name)
     return folder
 
 
 def wait_for(condition, seconds=START_SECONDS, what="condition"):
-    """Poll until condition() is true and return its value; TimeoutError otherwise."""
+    """Poll until condition() is true and return its value; TimeoutError otherwise. A tool that fails
+    meanwhile is asked again."""
     seconds *= PATIENCE
     end = time.monotonic() + seconds
+    failure = None
     while time.monotonic() < end:
-        value = condition()
+        try:
+            value = condition()
+        except ToolFailed as again:
+            value, failure = None, again
         if value:
             return value
         time.sleep(0.01)
-    raise TimeoutError(f"no {what} within {seconds} s")
+    raise TimeoutError(f"no {what} within {seconds} s") from failure
 
 
 def log_events(text):
@@ -214,6 +234,10 @@ def end_with_parent():
     """In a new child: SIGTERM when the test ends, however it ends."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+class ToolFailed(RuntimeError):
+    """mailcask ended with another status than 0."""
 
 
 class Server:
@@ -343,9 +367,18 @@ class Pop3d(Server):
         self.port = self.ports[0]
 
     def log(self, event=None):
-        """The log's lines so far, of one event if named (the first word)."""
+        """The log's lines so far, of one event if named (the first word). Of clients that have left it
+        is complete: their ends are waited for."""
+        end = time.monotonic() + START_SECONDS * PATIENCE
+        while (open_ := self._open_sessions()) and time.monotonic() < end and self.child.poll() is None \
+                and open_ > clients_of(self.ports):
+            time.sleep(0.01)
         lines = self.log_file.read_text().splitlines()
         return [l for l in lines if event is None or l.split(" ", 1)[0] == event]
+
+    def _open_sessions(self):
+        text = "\n" + self.log_file.read_text()
+        return text.count("\nconnect ") - text.count("\nsession ")
 
     def served(self, user):
         """How often each file of the user was handed over whole: a Counter of names."""
@@ -361,6 +394,17 @@ class Pop3d(Server):
 
     def memory_kib(self):
         return memory_kib(self.pid)
+
+
+def clients_of(ports):
+    """How many sockets that belong to a process are connected to these ports of this machine."""
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            rows = [line.split() for line in open(table)][1:]
+            # The other end, and the inode: 0 when its process has closed it.
+            count += sum(int(row[2].rsplit(":", 1)[1], 16) in ports and row[9] != "0" for row in rows)
+    return count
 
 
 def memory_kib(pid, field="VmRSS"):
@@ -546,9 +590,10 @@ userdb static {{
                         if f.is_file())
         for i, data in enumerate(messages, already + 1):
             # Dovecot numbers new mail in the order of these names.
-            path = box / "cur" / f"{1500000000 + i}.M{i}P1.test:2,"
+            path = box / "tmp" / f"{1500000000 + i}.M{i}P1.test:2,"
             path.write_bytes(data)
             self._give(path)
+            path.rename(box / "cur" / path.name)
 
     def count(self, user):
         """Messages on disk."""
@@ -790,11 +835,23 @@ class Mailcask:
         folder = temp_folder()
         return Server([BUILD / "mailcaskd", "--config", self.write_config()], folder, **options)
 
+    def settle(self):
+        """Nothing is polled any more, and no session of the running service is under way."""
+        wait_for(lambda: self.tool("pause", "--all").status == 0, what="service")
+        wait_for(lambda: self.json("status")[0]["service"]["sessions"] == 0, what="end of the sessions")
+
+    def stop_settled(self, service):
+        """Stop it between two polls: the exit status. Nothing stays paused."""
+        self.settle()
+        status = service.stop()
+        (self.archive / "state" / "paused").unlink()
+        return status
+
     def json(self, *arguments):
-        """The objects a --json command prints, one a line."""
+        """The objects a --json command prints, one a line. ToolFailed unless its status is 0."""
         result = self.tool(*arguments, "--json")
         if result.status != 0:
-            raise RuntimeError(f"mailcask {shlex.join(map(str, arguments))}: {shorten(str(result))}")
+            raise ToolFailed(f"mailcask {shlex.join(map(str, arguments))}: {shorten(str(result))}")
         return [json.loads(l) for l in result.out.splitlines()]
 
     def restore(self, to, *which):

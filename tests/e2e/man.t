@@ -4,6 +4,7 @@ man formats them without a warning. Completion offers what --help names."""
 
 import collections
 import re
+import select
 import subprocess
 import sys
 
@@ -186,17 +187,27 @@ zpty -w z 'shown() { compadd() { builtin compadd "$@" }; }'
 zpty -w z "zstyle ':completion:*' list-colors; bindkey '^I' list-choices; print re''ady"
 zpty -r z out '*ready*'
 zpty -w -n z "$1"$'\\t'
-sleep 2
-while zpty -r -t z out; do print -rn -- "$out"; done
-zpty -d z
+while zpty -t z; do
+    if zpty -r -t z out; then print -rn -- "$out"; else sleep 0.1; fi
+done
 """
 
 
-def zsh_complete(line):
-    """All that zsh shows for a line and TAB."""
+def zsh_lacks(line, wanted):
+    """Which of these words zsh does not show for a line and TAB."""
     script = ZSH % (ROOT / "tools/completion", BUILD)
-    shown = subprocess.run(["zsh", "-f", "-c", script, "zsh", line], capture_output=True, text=True, timeout=60).stdout
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", shown)
+    shown = b""
+
+    def missing():
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", shown.decode(errors="replace")).replace("\\", "")
+        return [w for w in wanted if not re.search(rf"(?<![\w-]){re.escape(w)}(?!\w)", text)]
+
+    with subprocess.Popen(["zsh", "-f", "-c", script, "zsh", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as zsh:
+        end = time.monotonic() + START_SECONDS * PATIENCE
+        while missing() and select.select([zsh.stdout], [], [], max(0, end - time.monotonic()))[0]:
+            shown += os.read(zsh.stdout.fileno(), 65536)
+        zsh.kill()
+    return missing()
 
 
 def option_names(*command):
@@ -216,12 +227,9 @@ def completion():
     is_(bash_complete(f"{tool} --archive {cask.archive}/seg"), [f"{cask.archive}/segments"], "bash: folders")
     is_(bash_complete(f"{tool} restore --frob x --"), option_names("mailcask", "restore"), "an unknown option does no harm")
     is_(subprocess.run(["zsh", "-n", ROOT / "tools/completion/_mailcask"]).returncode, 0, "zsh reads its completion")
-    shown = zsh_complete("mailcask ")
-    is_([c for c in commands() if not re.search(rf"\b{c}\b", shown)], [], "zsh: commands")
-    shown = zsh_complete("mailcask restore --")
-    is_([o for o in option_names("mailcask", "restore") if o not in shown], [], "zsh: options of a command")
-    shown = zsh_complete("mailcaskd --")
-    is_([o for o in option_names("mailcaskd") if o not in shown], [], "zsh: mailcaskd's options")
+    is_(zsh_lacks("mailcask ", commands()), [], "zsh: commands")
+    is_(zsh_lacks("mailcask restore --", option_names("mailcask", "restore")), [], "zsh: options of a command")
+    is_(zsh_lacks("mailcaskd --", option_names("mailcaskd")), [], "zsh: mailcaskd's options")
 
 
 def completes_accounts():
@@ -246,8 +254,7 @@ def completes_accounts():
         sorted(re.split("[@:=]", u)[-1] if "@" in user else u for u in users if u.startswith(user[:-1])),
         "behind a character at which bash breaks words only the rest")
     is_(bash_complete(f"{tool} --archive {cask.archive} show {user}"), [behind + "/"], "bash: IDs begin with an account")
-    shown = zsh_complete(f"mailcask list --archive {cask.archive} --account ").replace("\\", "")
-    is_([u for u in users if u not in shown], [], "zsh: the accounts")
+    is_(zsh_lacks(f"mailcask list --archive {cask.archive} --account ", users), [], "zsh: the accounts")
     ok(not pathlib.Path("ran").exists(), "and nothing in their names is run")
 
 

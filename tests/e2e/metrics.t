@@ -89,9 +89,7 @@ def numbers():
 
 
 def moving(cask, service, port, later):
-    blocker = socket.socket()
-    blocker.bind(("127.0.0.1", later))
-    blocker.listen()
+    blocker = socket.create_server(("127.0.0.1", later))
     cask.settings["metrics"] = f"127.0.0.1:{later}"
     cask.write_config()
     service.child.send_signal(signal.SIGHUP)
@@ -133,13 +131,13 @@ def quick_rules(path):
 
 
 class Prometheus(Server):
-    """The installed one, which scrapes a service at this port five times a second."""
+    """The installed one, which scrapes a service at this port twice a second."""
 
     def __init__(self, target):
         folder = temp_folder()
         self.port = free_port()
         quick_rules(folder / "alerts.yml")
-        every = f"{200 * SLOWER}ms"
+        every = f"{500 * SLOWER}ms"
         (folder / "prometheus.yml").write_text(
             f"global: {{scrape_interval: {every}, scrape_timeout: {every}, evaluation_interval: {every}}}\n"
             f"rule_files: [{folder}/alerts.yml]\n"
@@ -162,10 +160,14 @@ class Prometheus(Server):
                 if a["state"] == "firing" and a["labels"]["alertname"] != "MailcaskDiskFilling"}
 
     def until_firing(self, name):
-        return wait_for(lambda: self.firing().get(name), 30, f"{name} firing")
+        return wait_for(lambda: self.firing().get(name), what=f"{name} firing")
+
+    def until_only(self, *names):
+        """A scrape that took too long looks like a service that is gone: such an alert clears."""
+        wait_for(lambda: list(self.firing()) == [*names], what=f"these alerts only: {names}")
 
     def until_quiet(self):
-        wait_for(lambda: not self.firing(), 30, "silence of all alerts")
+        self.until_only()
 
 
 class World:
@@ -178,7 +180,7 @@ class World:
             write_files(self.mail / user, [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(5)])
         self.made = Certificates()
         self.sound = self.start_server()
-        self.shaky = self.start_server()
+        self.shaky = self.start_server(free_port())
         self.metrics = free_port()
         self.cask = Mailcask(metrics=f"127.0.0.1:{self.metrics}")
         self.disk = self.cask.folder / "disk"
@@ -217,7 +219,8 @@ def scraped(world):
     ok(True, "Prometheus has the numbers")
     watcher.until_quiet()
     ok(True, "all is well: no alert")
-    is_(watcher.query("count(mailcask_server_up)"), [2.0], "each server has a series")
+    wait_for(lambda: watcher.query("count(mailcask_server_up)") == [2.0], what="two series")
+    ok(True, "each server has a series")
 
 
 def dead_server(world):
@@ -239,7 +242,8 @@ def overdue_account(world):
     cask.write_config()
     world.service.child.send_signal(signal.SIGHUP)
     like(watcher.until_firing("MailcaskPollOverdue"), "^an account has had no complete poll for ", "an overdue account: its alert")
-    ok("MailcaskAccountsRefused" in watcher.firing(), "and that its password is wrong")
+    watcher.until_firing("MailcaskAccountsRefused")
+    ok(True, "and that its password is wrong")
     ok("MailcaskServerFailing" not in watcher.firing(), "the server is not blamed")
     cask.accounts["here"]["password"] = PASSWORD
     cask.write_config()
@@ -268,7 +272,8 @@ def gone(world):
     is_(world.service.stop(), 0, "the service stops cleanly") or diag(world.service.output())
     world.prometheus.until_firing("MailcaskDown")
     ok(True, "a service that is gone: its alert")
-    is_(list(world.prometheus.firing()), ["MailcaskDown"], "and no other")
+    world.prometheus.until_only("MailcaskDown")
+    ok(True, "and no other")
 
 
 numbers()

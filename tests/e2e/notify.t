@@ -7,7 +7,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from harness import *
 
-WATCHDOG_SECONDS = 1 * TIME_SCALE
+WATCHDOG_SECONDS = 4 * TIME_SCALE
 mail = temp_folder()
 write_files(mail / "a", [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(10)])
 server = Pop3d(mail, "--no-lock")

@@ -217,7 +217,7 @@ def check_pace():
     with client(server, "eve", "other") as pop:
         start = time.monotonic()
         is_(pop.retr(1), LONG, "all of it, throttled")
-        is_(0.3 < time.monotonic() - start < 5, True, "360 kB at 1 MB/s")
+        is_(0.3 < time.monotonic() - start < 60, True, "360 kB at 1 MB/s")
         start = time.monotonic()
         pop.send("NOOP", "NOOP", "NOOP", "NOOP")
         for _ in range(4):
@@ -383,7 +383,7 @@ def check_script_errors():
                         ("on RETR then leave", "after `then`"), ("on RETR omit x", "range"),
                         ('on RETR reply "\\x4"', "hexadecimal"), ("on NOOP when dry close", "when")):
         (folder / "script").write_text(text)
-        result = run([BUILD / "tests/pop3d", "--script", folder / "script", mail], timeout=10)
+        result = run([BUILD / "tests/pop3d", "--script", folder / "script", mail])
         is_(result.status, 1, f"refused: {text!r}")
         like(result.err, error, "and said why")
 

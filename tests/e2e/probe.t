@@ -43,7 +43,7 @@ def probe(cask, *what, env=None):
     return text, json.loads(as_json.out) if as_json.out else None, as_json
 
 
-def broken(name, cause, step, cask, remedy, *what, text="", seconds=2, **options):
+def broken(name, cause, step, cask, remedy, *what, text="", seconds=START_SECONDS, **options):
     """One TAP line: it ends with exit 1, at this step, with this cause and remedy in both forms."""
     shown, found, as_json = probe(cask, *(what or ("--account", "a")), "--timeout", seconds, **options)
     result = found["result"] if found else {}
@@ -278,7 +278,7 @@ def dovecot():
         return
     server.fill("u", MESSAGES)
     broken("Dovecot: a wrong password", "password-refused", "login",
-           configured(server.port, password="wrong", ca=server.ca), "Correct user", seconds=20)
+           configured(server.port, password="wrong", ca=server.ca), "Correct user")
     broken("Dovecot: STLS where TLS is implicit", "wants-implicit-tls", "greeting",
            configured(server.port, ca=server.ca, tls="starttls"), "tls = implicit")
     broken("Dovecot: implicit where STLS is spoken", "wants-starttls", "tls",

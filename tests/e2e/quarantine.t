@@ -139,7 +139,8 @@ def comes_later():
 def torn_tail():
     cask = mailcask("later")
     service = cask.start()
-    wait_for(lambda: [a for a in cask.json("accounts") if a["messages"] == len(MESSAGES)], what="mail")
+    wait_for(lambda: cask.json("ledger", "--account", "later"), what="a session on record")
+    is_(cask.json("accounts")[0]["messages"], len(MESSAGES), "a service has fetched all")
     service.stop(signal.SIGKILL)
     segment = sorted((cask.archive / "segments").iterdir())[-1]
     size = segment.stat().st_size

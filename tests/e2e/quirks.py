@@ -65,8 +65,10 @@ class Maildrop:
     def serve(self, *options, script=None, certificate=None, ca=None, **settings):
         """Another server with the same messages takes the place of the one so far: the same port."""
         if hasattr(self, "server"):
-            options = ("--listen", f"127.0.0.1:{self.server.port}", *options)
             self.server.stop()
+        else:
+            self.port = free_port()
+        options = ("--listen", f"127.0.0.1:{self.port}", *options)
         self.server = Pop3d(self.mail, *options, script=script, certificate=certificate, ca=ca)
         self.settings.update(settings)
         self.configure()

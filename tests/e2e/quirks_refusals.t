@@ -28,9 +28,10 @@ def attempts(box):
 
 def service_tries(*boxes):
     """How often a service with poll = 1s connects to each in a while."""
+    before = [len(box.server.log("session")) for box in boxes]
     services = [box.cask.start() for box in boxes]
-    for box in boxes:
-        box.server.wait_log(r"^connect ")
+    for box, count in zip(boxes, before):
+        box.server.wait_log(r"^session ", count + 1)
     time.sleep(PATIENCE_S)
     for service in services:
         check(service.stop() == 0, "the service stops in order", service.output())

@@ -152,7 +152,7 @@ def limit_sasl_challenges():
 
 def limit_listing_flood():
     box = Maildrop(MESSAGES, script='on UIDL times 1 endless "%n id-%n\\r\\n"')
-    within_bounds(box, "nothing was fetched", seconds=60)
+    within_bounds(box, "nothing was fetched", seconds=RUN_SECONDS)
     box = Maildrop(MESSAGES, script='on LIST repeat 5000 "%n 100\\r\\n"\non STAT reply "+OK 5 300"')
     result = box.cask.once()
     check(result.status in (0, 1), "it ends", result)
@@ -180,7 +180,7 @@ def limit_length_of_a_uidl():
 def limit_endless_message():
     line = "x" * 98
     box = Maildrop(MESSAGES, script=f'on RETR 2 endless "{line}\\r\\n"')
-    within_bounds(box, '"0002\\" put aside', seconds=60, then=[m for i, m in enumerate(MESSAGES) if i != 1],
+    within_bounds(box, '"0002\\" put aside', seconds=RUN_SECONDS, then=[m for i, m in enumerate(MESSAGES) if i != 1],
                   times=1)
 
 
@@ -217,13 +217,13 @@ def limit_strings():
     check(not any("passwd" in f for f in files), "a UIDL is no file name", files)
 
 
-def within_bounds(box, sentence, seconds=20, then=MESSAGES, times=2):
+def within_bounds(box, sentence, seconds=START_SECONDS, then=MESSAGES, times=2):
     """A pass that ends, says the sentence and stays small; the next one archives what there is."""
     peak, start = 0, time.monotonic()
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(list(map(str, box.cask.once_arguments())), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=output)
-        while child.poll() is None and time.monotonic() - start < seconds * TIME_SCALE:
+        while child.poll() is None and time.monotonic() - start < seconds * PATIENCE:
             with contextlib.suppress(ProcessLookupError, ValueError):
                 peak = max(peak, memory_kib(child.pid, "RssAnon"))
             time.sleep(0.005)

@@ -31,11 +31,11 @@ class World:
         self.cask.init()
 
     def serve(self, script="", host="127.0.0.1", mail=None):
-        options = ()
         if self.server:
             self.server.stop()
-            options = ("--listen", f"127.0.0.1:{self.server.port}")
-        self.server = Pop3d(mail or self.mail, *options, certificate=certificates.good, ca=certificates.ca,
+        else:
+            self.port = free_port()
+        self.server = Pop3d(mail or self.mail, "--listen", f"127.0.0.1:{self.port}", certificate=certificates.good, ca=certificates.ca,
                             script=script)
         self.cask.add_server("s", self.server.port, certificates.ca, host=host)
         self.rule("never")

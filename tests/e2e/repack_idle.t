@@ -66,10 +66,10 @@ class World:
         begun = len(self.server.log("session"))
         self.server.wait_log("^session ", begun + 2 * len(USERS))
 
-    def move_clock(self, seconds):
+    def move_clock(self, seconds, meanwhile=lambda: None):
         """No session is under way then, which would take it for a server that does not answer."""
-        self.cask.tool("pause", "--all")
-        wait_for(lambda: self.status("service")["sessions"] == 0, what="an end of the sessions")
+        self.cask.settle()
+        meanwhile()
         os.truncate(self.clock, self.clock.stat().st_size + seconds)
         self.cask.tool("resume", "--all")
 
@@ -109,9 +109,7 @@ def in_its_time():
 
 def steps_back():
     world = World(LARGE, "--throttle", str(SLOW))
-    for _ in range(3):
-        world.deliver(LARGE)
-    world.move_clock(FIRST)
+    world.move_clock(FIRST, lambda: [world.deliver(LARGE) for _ in range(3)])
     wait_for(lambda: world.status()["state"] == "waiting", RUN_SECONDS, "it to wait")
     before = world.status()["done_bytes"]
     ok(not world.is_complete(), "while mail comes it waits")

@@ -103,7 +103,7 @@ def beside_fetching():
     like(result.out, r"; removed [0-9]+ that were replaced\n$", "again, and what was replaced is removed")
     is_(cask.tool("verify").status, 0, "verify finds all sound")
     thread.join()
-    wait_for(world.is_complete, what="the rest of the mail")
+    wait_for(world.is_complete, RUN_SECONDS, "the rest of the mail")
     is_(service.stop(), 0, "SIGTERM: exit 0")
     like(service.output(), r'"repacking begins" segments=[0-9]+ .*"as asked for"\n(.*\n)*.*repacked [0-9]+ segments',
          "the log has a line at the beginning and at the end")
@@ -130,7 +130,7 @@ def killed():
     thread.join()
     service = cask.start()
     wait_for(lambda: cask.tool("status").status == 0, what="the service")
-    wait_for(world.is_complete, what="all of the mail")
+    wait_for(world.is_complete, RUN_SECONDS, "all of the mail")
     is_(cask.tool("repack", "--remove-now").status, 0, "repacking after the kills")
     is_(service.stop(), 0, "SIGTERM: exit 0")
     bad += world.wrong()
@@ -158,7 +158,7 @@ def stopped():
     begin = time.monotonic()
     is_(service.stop(), 0, "SIGTERM in the middle: exit 0")
     seconds = time.monotonic() - begin
-    ok(seconds < 5, f"within 5 seconds ({seconds:.1f})")
+    ok(seconds < 10 * TIME_SCALE, f"soon ({seconds:.1f} s)")  # promised within 5, on a machine that has no other work
     repack.wait()
     is_(cask.tool("repack").status, 0, "without a service the command does it itself")
     is_((world.wrong(), cask.tool("verify").status), ([], 0), "and nothing is lost")

@@ -47,11 +47,13 @@ def a_server_without_tickets():
 
 
 def a_server_that_restarts():
-    server = serve()
+    server = serve(port=free_port())
     cask, service = start(server)
     is_(resumed(server, 2), ["no", "yes"], "before the server is restarted: resumed")
+    cask.settle()
     server.stop()
     server = serve(port=server.port)
+    cask.tool("resume", "--all")
     is_(resumed(server, 2), ["no", "yes"], "it has lost its keys: a full handshake, and again resumed")
     is_([s for s in cask.json("ledger", "--account", "a") if s.get("state") == "failed"
          and "handshake" in s["text"]], [], "no session failed for that")

@@ -30,7 +30,7 @@ class Polled(Maildrop):
         return [FULL if " LIST=" in line else GLANCE for line in self.server.log("session")]
 
     def until(self, condition, what):
-        wait_for(lambda: condition(self.polls()), 30, what)
+        wait_for(lambda: condition(self.polls()), what=what)
         return self.polls()
 
     def glance(self):
@@ -49,7 +49,7 @@ class Polled(Maildrop):
         check(GLANCE not in seen, "each poll lists", seen)
 
     def stop(self):
-        check(self.service.stop() == 0, "the service ends in order")
+        check(self.cask.stop_settled(self.service) == 0, "the service ends in order")
         check(self.cask.tool("verify").status == 0, "the archive is sound")
 
     def replace(self, old, new, data):
@@ -101,15 +101,15 @@ def s5_what_has_changed_is_listed():
     box.glance()
     write_files(box.mail / "more", {"m100": message(100)})
     os.rename(box.mail / "more" / "m100", box.mail / USER / "m100")
-    wait_for(lambda: len(box.sessions()) == 2, 30, "the new message's session")
+    wait_for(lambda: len(box.sessions()) == 2, what="the new message's session")
     box.counted(listed=COUNT + 1, fetched=1, known=COUNT, trusted=True)
     box.glance()
     box.replace("m100", "m101", message(101))
-    wait_for(lambda: len(box.sessions()) == 3, 30, "the session of the one that took its place")
+    wait_for(lambda: len(box.sessions()) == 3, what="the session of the one that took its place")
     box.counted(listed=COUNT + 1, fetched=1, known=COUNT, vanished=1)
     box.glance()
     (box.mail / USER / "m101").unlink()
-    wait_for(lambda: len(box.sessions()) == 4, 30, "the session that misses it")
+    wait_for(lambda: len(box.sessions()) == 4, what="the session that misses it")
     box.counted(listed=COUNT, fetched=0, vanished=1)
     box.glance()
     box.stop()
@@ -120,7 +120,7 @@ def s5_an_empty_maildrop():
     box = Polled(before=lambda b: b.fill({}))
     box.glance()
     write_files(box.mail / USER, MESSAGES)
-    wait_for(lambda: box.sessions()[-1]["fetched"] > 0, 30, "the messages' session")
+    wait_for(lambda: box.sessions()[-1]["fetched"] > 0, what="the messages' session")
     box.stop()
     box.holds(MESSAGES.values())
 
@@ -153,7 +153,7 @@ def s5_nothing_is_concluded():
         time.sleep(0.1)
     same(len(box.sessions()), 1, "nothing has vanished, as far as is known")
     box.cask.tool("poll", "--account", "a")
-    wait_for(lambda: len(box.sessions()) == 2, 30, "the listing")
+    wait_for(lambda: len(box.sessions()) == 2, what="the listing")
     box.counted(vanished=1, fetched=1, known=COUNT - 1)
     box.stop()
     box.holds([*MESSAGES.values(), message(7)])
@@ -204,7 +204,7 @@ def s5_order_is_not_by_age():
     box.glance()
     write_files(box.mail / "more", {"a000": message(100)})
     os.rename(box.mail / "more" / "a000", box.mail / USER / "a000")
-    wait_for(lambda: len(box.sessions()) > 2 or box.sessions()[-1]["fetched"] == 1, 30, "the new message's session")
+    wait_for(lambda: len(box.sessions()) > 2 or box.sessions()[-1]["fetched"] == 1, what="the new message's session")
     before = len(box.polls())
     seen = box.until(lambda p: len(p) >= before + 4, "four polls more")[before:]
     check(GLANCE not in seen, "each poll lists", seen)
@@ -214,7 +214,7 @@ def s5_order_is_not_by_age():
 def s5_deletions_are_confirmed_by_listings():
     box = Polled(account={"delete": "archived"}, deletes="on")
     box.until(lambda p: len(p) > 1, "the fetch")
-    wait_for(lambda: [e for e in box.entries("deletion") if e["state"] == "confirmed"], 30, "the confirmation")
+    wait_for(lambda: [e for e in box.entries("deletion") if e["state"] == "confirmed"], what="the confirmation")
     polls = box.polls()
     check(polls[:4] == [FULL] * 4, "fetched, deleted, absent, confirmed: each by a listing", polls)
     box.glance()
@@ -236,7 +236,7 @@ def q12_uidl_of_one_message_is_answered_otherwise():
     boxes = {name: Polled(script=script) for name, script in answers.items()}
     for name, box in boxes.items():
         try:
-            wait_for(lambda: "UIDL=2" in "".join(box.server.log("session")) or len(box.polls()) >= 3, 30, "a glance")
+            wait_for(lambda: "UIDL=2" in "".join(box.server.log("session")) or len(box.polls()) >= 3, what="a glance")
             # A session that was lost is tried again after a minute; by hand at once.
             for _ in range(3):
                 before = len(box.polls())

@@ -37,7 +37,7 @@ def two_hundred_sessions():
     mail = temp_folder()
     for i in range(200):
         write_files(mail / f"u{i}", [b"Subject: %d %d\r\n\r\nbody\r\n" % (i, k) for k in range(5)])
-    server = Pop3d(mail, "--delay-ms", "60")
+    server = Pop3d(mail, "--delay-ms", "300")
     cask = Mailcask()
     cask.add_server("s", server.port, server.ca, max_connections=200)
     for i in range(200):
