@@ -13,6 +13,7 @@ import threading
 
 MESSAGES = [b"Subject: %d\r\n\r\nbody\r\n" % i for i in range(3)]
 SECRET = "Tr0ub4dor-and-3"
+SHORT = 4  # seconds for a server that says nothing
 mail = temp_folder()
 write_files(mail / "u", MESSAGES)
 certificates = Certificates()
@@ -43,7 +44,7 @@ def probe(cask, *what, env=None):
     return text, json.loads(as_json.out) if as_json.out else None, as_json
 
 
-def broken(name, cause, step, cask, remedy, *what, text="", seconds=START_SECONDS, **options):
+def broken(name, cause, step, cask, remedy, *what, text="", seconds=60, **options):
     """One TAP line: it ends with exit 1, at this step, with this cause and remedy in both forms."""
     shown, found, as_json = probe(cask, *(what or ("--account", "a")), "--timeout", seconds, **options)
     result = found["result"] if found else {}
@@ -129,7 +130,7 @@ def network():
         client.setblocking(False)
         client.connect_ex(("127.0.0.1", port))
         waiting.append(client)
-    broken("packets dropped", "no-answer", "connect", configured(port), "firewall")
+    broken("packets dropped", "no-answer", "connect", configured(port), "firewall", seconds=SHORT)
     full.close()
 
 
@@ -159,7 +160,7 @@ def kinds_of_tls():
     broken("implicit where STLS is spoken", "wants-starttls", "tls", configured(stls.port), "Set tls = starttls")
     implicit = pop3d()
     broken("STLS where TLS is implicit", "wants-implicit-tls", "greeting", configured(implicit.port, tls="starttls"),
-           "Set tls = implicit")
+           "Set tls = implicit", seconds=SHORT)
     plain = pop3d("--tls", "none")
     for tls, step in (("starttls", "stls"), ("implicit", "tls")):
         broken(f"plaintext only, tls = {tls}", "plaintext-only", step, configured(plain.port, tls=tls),
@@ -222,11 +223,12 @@ def other_servers():
              ("SSH", Peer(b"SSH-2.0-x\r\n"), {"tls": "starttls"}, "other-server", "995 or 110")]
     for name, peer, settings, cause, remedy in cases:
         step = "greeting" if settings or peer.context else "tls"
-        broken(name, cause, step, configured(peer.port, **settings), remedy)
+        broken(name, cause, step, configured(peer.port, **settings), remedy, seconds=60 if peer.greeting else SHORT)
         if SECRET.encode() in peer.heard:
             ok(False, "no password was sent")
-    broken("a silent port, TLS awaited", "no-tls", "tls", configured(Peer(hang=True).port), "995")
-    broken("a silent port", "no-greeting", "greeting", configured(Peer(hang=True).port, tls="starttls"), "Check port")
+    broken("a silent port, TLS awaited", "no-tls", "tls", configured(Peer(hang=True).port), "995", seconds=SHORT)
+    broken("a silent port", "no-greeting", "greeting", configured(Peer(hang=True).port, tls="starttls"), "Check port",
+           seconds=SHORT)
 
 
 # ---- POP3 --------------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ def in_the_middle():
              ("closed in the listing", "on LIST close", "connection-lost", "listing", "firewall"),
              ("nonsense in the login", 'on SASL reply "hello"', "protocol", "login", "avoid")]
     for name, script, cause, step, remedy in cases:
-        broken(name, cause, step, configured(pop3d(script=script).port), remedy)
+        broken(name, cause, step, configured(pop3d(script=script).port), remedy, seconds=SHORT if "hang" in script else 60)
 
 
 def dovecot():
@@ -280,7 +282,7 @@ def dovecot():
     broken("Dovecot: a wrong password", "password-refused", "login",
            configured(server.port, password="wrong", ca=server.ca), "Correct user")
     broken("Dovecot: STLS where TLS is implicit", "wants-implicit-tls", "greeting",
-           configured(server.port, ca=server.ca, tls="starttls"), "tls = implicit")
+           configured(server.port, ca=server.ca, tls="starttls"), "tls = implicit", seconds=SHORT)
     broken("Dovecot: implicit where STLS is spoken", "wants-starttls", "tls",
            configured(server.plain_port, ca=server.ca), "tls = starttls")
     broken("Dovecot: an unknown CA", "certificate-issuer", "certificate", configured(server.port), "ca-file")

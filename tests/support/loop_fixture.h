@@ -18,7 +18,7 @@
 
 #define CLIENTS_MAX 320
 #define PEER_BUFFER 65536
-#define LIMIT_MS 4000
+#define LIMIT_MS 30000
 #define GIVE_UP_S 120 /* for a whole program, should a wait never end */
 #define PATTERN 251   /* bytes; prime, so that no buffer's size is a multiple */
 

@@ -19,7 +19,7 @@
 
 #define LINE_SIZE 512
 #define OUTPUT_SIZE 16384
-#define PATIENCE_S 20 /* then a test has failed anyway */
+#define PATIENCE_S 60 /* then a test has failed anyway */
 
 struct mail_server {
     struct mail_server_options options;

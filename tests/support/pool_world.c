@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_S 20
+#define PATIENCE_S 60
 #define MAX_MEMORY ((uint64_t)64 * 1024 * 1024)
 #define LINE 76
 

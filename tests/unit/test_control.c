@@ -21,7 +21,7 @@
 #define PATH_SIZE 512
 #define START_MS 1000
 #define NOBODY 65534
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 #define TEST_SECONDS_MAX 60
 
 struct world {

@@ -15,6 +15,8 @@
 
 #include "archive/error.h"
 
+#define LATE_MS 10000 /* on a machine that has other work */
+
 /* Data */
 
 static void echo_comes_back_whole_in_many_sizes(void **state)
@@ -212,7 +214,7 @@ static void a_timer_ends_the_wait(void **state)
         loop_fixture_run(f, -1);
         assert_in_range(f->turn, 1, 5);
     }
-    assert_in_range(loop_now_ms(f->loop), deadline_ms, deadline_ms + 1000);
+    assert_in_range(loop_now_ms(f->loop), deadline_ms, deadline_ms + LATE_MS);
 }
 
 static void the_wait_ends_at_its_limit(void **state)
@@ -221,14 +223,14 @@ static void the_wait_ends_at_its_limit(void **state)
     uint64_t start_ms = loop_fixture_now_ms();
 
     loop_fixture_run(f, 0);
-    assert_in_range(loop_fixture_now_ms() - start_ms, 0, 500);
+    assert_in_range(loop_fixture_now_ms() - start_ms, 0, LATE_MS);
     /* A turn may end early, as a ring that was just given up can interrupt it, but not
      * often. */
     for (unsigned turns = 0; loop_fixture_now_ms() - start_ms < 40; turns++) {
         assert_in_range(turns, 0, 5);
         loop_fixture_run(f, 40);
     }
-    assert_in_range(loop_fixture_now_ms() - start_ms, 40, 1000);
+    assert_in_range(loop_fixture_now_ms() - start_ms, 40, LATE_MS);
 }
 
 static void look_at_posted(void *arg)

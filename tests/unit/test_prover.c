@@ -23,7 +23,7 @@
 #define LONG_SIZE ((size_t)6 << 20)
 #define POSTS_MAX 64
 #define THREADS 4
-#define PATIENCE_S 20
+#define PATIENCE_S 60
 
 /* The system's files; what opens them past the cache is believed, whatever /tmp is. */
 struct watched {

@@ -18,9 +18,9 @@
 
 #include <cmocka.h>
 
-#define TIMEOUT_MS 5000      /* for commands that end by themselves */
+#define TIMEOUT_MS 60000     /* for commands that end by themselves */
 #define SHORT_TIMEOUT_MS 100 /* for those that do not */
-#define PATIENCE_S 4         /* what killing them may take */
+#define PATIENCE_S 20        /* what killing them may take */
 
 static void file_gives(const struct config_files *f, const char *data, size_t size,
                        const char *password)
@@ -273,8 +273,7 @@ static void the_children_of_a_killed_command_die_too(void **state)
     char path[FILES_PATH_SIZE], command[2 * FILES_PATH_SIZE];
     files_path(*state, "pid", path);
     snprintf(command, sizeof(command), "sleep 30 & echo $! >%s; wait", path);
-    command_fails(command, SHORT_TIMEOUT_MS, -ETIMEDOUT,
-                  "password-command: no end after 100 ms");
+    command_fails(command, 1500, -ETIMEDOUT, "password-command: no end after 1500 ms");
     FILE *file = fopen(path, "r");
     int pid = 0;
     assert_non_null(file);
@@ -282,7 +281,7 @@ static void the_children_of_a_killed_command_die_too(void **state)
     fclose(file);
     char name[64], status[256] = "";
     snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100 * PATIENCE_S; i++) {
         file = fopen(name, "r");
         if (file == NULL)
             return;

@@ -17,6 +17,9 @@
 
 #define KIB ((size_t)1024)
 
+/* For a server that does not answer; one that does may be slow. */
+#define SHORT_REPLY_MS 200
+
 #define TEST_MESSAGE(id, text)                                  \
     {                                                           \
         .uidl = (id), .data = (text), .size = sizeof(text) - 1, \
@@ -259,7 +262,7 @@ static void q29_a_message_that_breaks_three_sessions_is_quarantined(void **state
 {
     struct world *w = *state;
     struct mail_server_options options = {.messages = three, .count = 3, .no_answer = 2};
-    w->limits.reply_ms = 50;
+    w->limits.reply_ms = SHORT_REPLY_MS;
     world_begin(w, &options);
     struct pool_job job = world_job(w, "alice", &options);
     for (unsigned i = 0; i < POOL_TROUBLE_MAX; i++) {
@@ -289,7 +292,7 @@ static void q23_q30_a_message_without_an_end_is_quarantined(void **state)
 {
     struct world *w = *state;
     struct mail_server_options options = {.messages = three, .count = 3, .hold = 2};
-    w->limits.reply_ms = 50;
+    w->limits.reply_ms = SHORT_REPLY_MS;
     world_begin(w, &options);
     struct pool_job job = world_job(w, "alice", &options);
     for (unsigned i = 0; i < POOL_TROUBLE_MAX; i++) {
@@ -394,15 +397,18 @@ static void stops_in_the_middle_with_all_that_is_whole(void **state)
     struct world *w = *state;
     struct mail_server_options options = {.messages = three, .count = 3, .hold = 3};
     struct account_info info;
+    struct pool_progress progress;
     world_begin(w, &options);
     struct pool_job job = world_job(w, "alice", &options);
     unsigned place = world_submit(w, &job);
-    while (mail_server_held(w->server) == 0)
+    do {
         usleep(1000);
+        pool_progress(w->pool, &progress);
+    } while (mail_server_held(w->server) == 0 || progress.messages < 2);
     usleep(20000); /* until the half message has come */
     uint64_t began = now_ms();
     pool_stop(w->pool);
-    assert_in_range(now_ms() - began, 0, 5000);
+    assert_in_range(now_ms() - began, 0, 20000);
     const struct world_result *r = &w->results[place];
     assert_true(r->there);
     assert_true(r->stopped);

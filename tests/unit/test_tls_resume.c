@@ -20,6 +20,7 @@
 #define OTHER_HOST "imap.acme.example"
 #define PORT 995
 #define PLENTY ((size_t)8 * 1024 * 1024)
+#define SHORT_LIFE_S 4 /* of a certificate: long enough for four handshakes */
 
 static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 #define VERSIONS (sizeof(versions) / sizeof(versions[0]))
@@ -424,13 +425,13 @@ static void a_session_ends_with_its_certificate(void **state)
     uint8_t pin[TLS_FINGERPRINT_SIZE];
     const struct tls_policy policy = {.fingerprint = pin};
     for (size_t v = 0; v < VERSIONS; v++) {
-        world_open_until(&w[v], versions[v], 2);
+        world_open_until(&w[v], versions[v], SHORT_LIFE_S);
         certificate_fingerprint(w[v].certificate, pin);
         pinned[v] = client_create(&policy, w[v].sessions);
         assert_false(resumes(&w[v]));
         assert_false(resumes_as(&w[v], pinned[v], HOST, PORT));
     }
-    sleep(3);
+    sleep(SHORT_LIFE_S + 1);
     for (size_t v = 0; v < VERSIONS; v++) {
         struct tls_link *link = connect_as(&w[v], w[v].client, HOST, PORT);
         assert_int_equal(tls_fault(link->client), TLS_FAULT_EXPIRED);
@@ -493,10 +494,10 @@ static void a_session_ends_when_the_server_said(void **state)
     struct world w;
     const struct tls_sessions_place place = {.context = 1, .host = HOST, .port = PORT};
     struct tls_sessions_trust trust;
-    int64_t now_s = (int64_t)time(NULL);
     world_open(&w, TLS1_3_VERSION);
     SSL_CTX_set_timeout(w.server, 600);
     assert_false(resumes(&w));
+    int64_t now_s = (int64_t)time(NULL);
     for (long age_s = 550; age_s <= 650; age_s += 100) {
         SSL_SESSION *session = tls_sessions_take(w.sessions, &place, now_s, &trust);
         assert_non_null(session);

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define BODY_SIZE ((size_t)64 * 1024)
-#define PATIENCE_S 10
+#define PATIENCE_S 60
 #define ITEMS_MAX 256
 
 /* The archive's files, watched: which writes a completed sync has covered. Writes and syncs
