@@ -170,7 +170,7 @@ def ended(service):
     begin = time.time()
     terminal.key(b"\x03")
     terminal.ended("Ctrl-C while the service does not answer")
-    ok(time.time() - begin < 3 * TIME_SCALE, f"without waiting for it ({time.time() - begin:.1f} s)")
+    ok(time.time() - begin < 10 * TIME_SCALE, f"without waiting for it ({time.time() - begin:.1f} s)")
     service.child.send_signal(signal.SIGCONT)
 
 

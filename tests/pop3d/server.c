@@ -20,7 +20,6 @@
 
 #define BACKLOG 4096
 #define EVENTS_A_TURN 256
-#define ACCEPTS_A_TURN 64
 /* Times are rounded up to this, so that many waiting sessions cost one scan a tick. */
 #define TICK_MS 2
 #define NS_A_MS 1000000
@@ -193,27 +192,25 @@ static void watch_listeners(struct server *server, bool on)
     }
 }
 
-static void accept_some(struct server *server, const struct listener *listener)
+/* One a turn, so that all who have left before it came have been seen to leave. */
+static void accept_one(struct server *server, const struct listener *listener)
 {
-    for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct sockaddr_storage address;
-        socklen_t size = sizeof address;
-        char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?",
-             peer[sizeof host + sizeof port];
-        int yes = 1;
-        int fd = accept4(listener->fd, (struct sockaddr *)&address, &size,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE)
-                watch_listeners(server, false);
-            return;
-        }
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV);
-        snprintf(peer, sizeof peer, "%s:%s", host, port);
-        session_start(server, fd, peer);
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?", peer[sizeof host + sizeof port];
+    int yes = 1;
+    int fd = accept4(listener->fd, (struct sockaddr *)&address, &size,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE)
+            watch_listeners(server, false);
+        return;
     }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(peer, sizeof peer, "%s:%s", host, port);
+    session_start(server, fd, peer);
 }
 
 static const struct listener *as_listener(const struct server *server, const void *pointer)
@@ -224,15 +221,17 @@ static const struct listener *as_listener(const struct server *server, const voi
     return NULL;
 }
 
-static void dispatch(struct server *server, const struct epoll_event *event)
+/* Ends before beginnings: in the log nobody comes while one is there who left before. */
+static void dispatch(struct server *server, const struct epoll_event *events, int count)
 {
-    const struct listener *listener = as_listener(server, event->data.ptr);
-    if (event->data.ptr == &server->signal_fd)
-        server->stopping = true;
-    else if (listener != NULL)
-        accept_some(server, listener);
-    else
-        session_run(event->data.ptr, event->events);
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr == &server->signal_fd)
+            server->stopping = true;
+        else if (as_listener(server, events[i].data.ptr) == NULL)
+            session_run(events[i].data.ptr, events[i].events);
+    for (int i = 0; i < count; i++)
+        if (as_listener(server, events[i].data.ptr) != NULL)
+            accept_one(server, events[i].data.ptr);
 }
 
 static int next_timeout(const struct server *server, int64_t last_tick_ms)
@@ -267,8 +266,7 @@ void server_run(struct server *server)
         log_flush(&server->log);
         int timeout = next_timeout(server, last_tick_ms);
         int count = epoll_wait(server->epoll_fd, events, EVENTS_A_TURN, timeout);
-        for (int i = 0; i < count; i++)
-            dispatch(server, &events[i]);
+        dispatch(server, events, count);
         int64_t now = now_ms();
         if (now >= last_tick_ms + TICK_MS) {
             resume_due(server, now);

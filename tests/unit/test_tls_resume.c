@@ -464,7 +464,7 @@ static void resuming_does_not_renew_trust(void **state)
         int64_t began_s = (int64_t)time(NULL);
         assert_false(resumes(&w));
         struct tls_sessions_trust first = change_trust(&w, -1000);
-        assert_in_range(first.from_s, began_s, began_s + 5);
+        assert_in_range(first.from_s, began_s, began_s + 60);
         assert_int_equal(first.until_s, first.from_s + TLS_SESSION_AGE_S);
         for (int i = 0; i < 3; i++) {
             assert_true(resumes(&w));
