@@ -289,7 +289,8 @@ void server_node_due(struct scheduler *s, uint32_t node, uint64_t now_ms)
 
 /* Reloads */
 
-/* What was found of a server holds for one of the same host and port. */
+/* What was found of a server holds for one of the same host and port. One that has lost all
+ * its accounts has no terms, which would let nobody else in. */
 static bool adopt_location(struct scheduler *s, const struct scheduler *old, uint32_t from)
 {
     const struct config_server *before = &old->config->servers[from];
@@ -298,6 +299,8 @@ static bool adopt_location(struct scheduler *s, const struct scheduler *old, uin
         strcasecmp(now->host, before->host) != 0)
         return false;
     struct server *to = &s->servers[now - s->config->servers];
+    if (to->accounts == 0)
+        return false;
     to->location = old->servers[from].location;
     to->found_until_ms = old->servers[from].found_until_ms;
     sites_set_terms(s->sites, to->location, &to->terms);

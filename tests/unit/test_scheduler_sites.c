@@ -202,6 +202,35 @@ static void q46_a_low_cap_goes_with_the_server_that_had_it(void **state)
     scheduler_free(w.s);
 }
 
+/* What it allowed was for its accounts, and there are none: the others are not held back by
+ * it, whatever it allows. */
+static void q46_a_server_that_a_reload_leaves_without_accounts_is_at_no_address(
+    void **state)
+{
+    (void)state;
+    struct world before, after;
+    uint32_t running[ACCOUNTS_MAX];
+    world_make(&before, 2, 8, 3);
+    at(&before, 1, "192.0.2.1", "");
+    before.servers[1].max_connections = 1;
+    world_start(&before, SCHEDULER_SERVICE);
+    uint64_t now = world_after_spread();
+    assert_int_equal(begin_all(&before, now, running), 1);
+    scheduler_done(before.s, running[0], &ended_good, now);
+
+    world_make(&after, 2, 8, 3);
+    at(&after, 1, "192.0.2.1", "");
+    after.servers[1].max_connections = 1;
+    for (uint32_t i = 0; i < 8; i++)
+        after.accounts[i].server = &after.servers[0];
+    assert_int_equal(
+        scheduler_new(&after.config, NULL, SCHEDULER_SERVICE, 2, now, &after.s), 0);
+    assert_int_equal(scheduler_adopt(after.s, before.s, now), 0);
+    scheduler_free(before.s);
+    assert_int_equal(begin_all(&after, now + MINUTE, running), 3);
+    scheduler_free(after.s);
+}
+
 static void q46_waiting_servers_take_turns(void **state)
 {
     (void)state;
@@ -326,6 +355,8 @@ int main(void)
         cmocka_unit_test(q46_a_host_not_found_is_its_sessions_to_report),
         cmocka_unit_test(q46_a_server_that_moves_leaves_its_sessions_behind),
         cmocka_unit_test(q46_a_low_cap_goes_with_the_server_that_had_it),
+        cmocka_unit_test(
+            q46_a_server_that_a_reload_leaves_without_accounts_is_at_no_address),
         cmocka_unit_test(q46_waiting_servers_take_turns),
         cmocka_unit_test(q46_room_is_passed_on_by_who_cannot_use_it),
         cmocka_unit_test(q46_room_is_not_kept_for_a_server_held_back),
