@@ -232,7 +232,7 @@ int rounds_reload(struct rounds *r, struct config *config)
     pauses_adopt(pauses, r->pauses);
     health_adopt(health, r->health);
     deletes_adopt(deletes, r->deletes);
-    sessions_renumber(r->sessions, config);
+    sessions_renumber(r->sessions, r->config, config);
     scheduler_free(r->scheduler);
     marks_free(r->marks);
     pauses_free(r->pauses);

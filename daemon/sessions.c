@@ -36,6 +36,7 @@ struct session {
     char *name, *host, *user, *ca_file; /* ca_file: NULL as in the configuration */
     uint16_t port;
     bool implicit_tls, has_fingerprint, trace;
+    bool outdated, elsewhere; /* see sessions_renumber() */
     enum tls_oldest tls_oldest;
     unsigned avoid;
     uint8_t fingerprint[CONFIG_FINGERPRINT_SIZE];
@@ -400,6 +401,21 @@ static bool submit(struct sessions *s, struct session *session)
     return err == 0;
 }
 
+/* See sessions_renumber(). */
+static void judge_by_reload(struct session *session)
+{
+    struct session_end *end = &session->end;
+    struct outcome *o = &end->outcome;
+    bool for_good = o->retry == RETRY_NEVER && o->scope != SCOPE_MESSAGE;
+    if (session->elsewhere) {
+        end->held = false;
+        *o = (struct outcome){.more = true};
+    } else if (session->outdated && for_good) {
+        o->scope = SCOPE_PROCESS;
+        o->retry = RETRY_NOW;
+    }
+}
+
 bool sessions_take(struct sessions *s, struct session_end *out)
 {
     for (;;) {
@@ -408,6 +424,7 @@ bool sessions_take(struct sessions *s, struct session_end *out)
             return false;
         if (session->stage == STAGE_READ && submit(s, session))
             continue;
+        judge_by_reload(session);
         *out = session->end;
         forget(s, session);
         return true;
@@ -424,14 +441,18 @@ uint32_t sessions_count(const struct sessions *s)
     return s->count;
 }
 
-void sessions_renumber(struct sessions *s, const struct config *config)
+void sessions_renumber(struct sessions *s, const struct config *before,
+                       const struct config *now)
 {
     for (struct session *at = s->first; at != NULL; at = at->next) {
         if (at->end.account == SESSIONS_NOBODY)
             continue; /* the scheduler has forgotten it */
-        const struct config_account *account = config_find_account(config, at->name);
+        const struct config_account *account = config_find_account(now, at->name);
         if (account != NULL) {
-            at->end.account = (uint32_t)(account - config->accounts);
+            at->outdated = true;
+            at->elsewhere |=
+                !config_same_mailbox(&before->accounts[at->end.account], account);
+            at->end.account = (uint32_t)(account - now->accounts);
         } else {
             at->end.account = SESSIONS_NOBODY;
             s->nobodys++;

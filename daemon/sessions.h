@@ -82,9 +82,13 @@ int sessions_fd(const struct sessions *s);
 /* Begun and not taken. */
 uint32_t sessions_count(const struct sessions *s);
 
-/* After a reload: sessions under way belong to the accounts of the same names in this
- * configuration, or to nobody. */
-void sessions_renumber(struct sessions *s, const struct config *config);
+/* After a reload: sessions under way belong to the accounts of the same names in the new
+ * configuration, or to nobody. One that is with another maildrop than its account has by
+ * now (config_same_mailbox()) ends as one that was not held, after which there is more to
+ * fetch; and a refusal for good, as it may be what the reload mends, as one of this process
+ * that is to be tried again now. */
+void sessions_renumber(struct sessions *s, const struct config *before,
+                       const struct config *now);
 
 /* pool_write_run() and pool_write_access(), unless the pool is closed: ERR_STOPPED. */
 int sessions_write_run(struct sessions *s, const struct pool_run *run);

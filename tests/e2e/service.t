@@ -78,6 +78,29 @@ def polls_quiet_accounts_less_often():
     is_(service.stop(), 0, "SIGTERM: exit 0")
 
 
+def reloads_while_a_login_is_refused():
+    """The refusal is of what was in the configuration before: the reload may be what mends it."""
+    slow = Pop3d(mail, "--no-lock", script='user wrong on SASL delay 4000 reply "-ERR [AUTH] no"\n'
+                 'user slow on SASL delay 4000\n')
+    for wrong, name in (("wrong", "a refusal for good of the user before does not suspend the new one"),
+                        ("slow", "a session with the maildrop before is followed by one with the new")):
+        cask = Mailcask()
+        write_files(mail / wrong, [b"Subject: not this one\r\n\r\n\r\n"])
+        cask.add_server("s", slow.port, slow.ca, poll="1h")
+        cask.add_account("a", "s", user=wrong)
+        cask.init()
+        service = cask.start()
+        wait_for(lambda: cask.tool("poll", "--account", "a").status == 0, what="the service")
+        slow.wait_log(f"^rule .* SASL", 1 if wrong == "wrong" else 2)
+        cask.add_account("a", "s", user="b")
+        cask.write_config()
+        service.child.send_signal(signal.SIGHUP)
+        wait_for(lambda: messages(cask, "a") >= 10, what="the new user's messages")
+        ok(True, name)
+        wait_for(lambda: due_in(cask, "a") > 3000, what="the next poll")
+        is_(service.stop(), 0, "SIGTERM: exit 0")
+
+
 def stops_in_mid_work():
     cask = Mailcask()
     slow = Pop3d(mail, "--no-lock", "--throttle", "400000")
@@ -133,6 +156,7 @@ def tells_of_damage():
 
 polls_and_reloads()
 polls_quiet_accounts_less_often()
+reloads_while_a_login_is_refused()
 stops_in_mid_work()
 tells_of_damage()
 done()
