@@ -104,6 +104,13 @@ bool deletes_on(struct deletes *d)
     return d->on;
 }
 
+const char *deletes_word(struct deletes *d)
+{
+    if (!deletes_on(d))
+        return "off";
+    return d->jumped ? "suspended" : "on";
+}
+
 enum pool_kind deletes_kind(struct deletes *d, uint32_t account)
 {
     return d->accounts[account].next && !d->jumped && deletes_on(d) ? POOL_DELETE

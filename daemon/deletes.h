@@ -46,6 +46,10 @@ bool deletes_clock_behind_news(struct deletes *d, const struct session_end *end)
  * False too if the file cannot be read. Costs a stat() while it is the same. */
 bool deletes_on(struct deletes *d);
 
+/* For the administrator: "off", "on", or "suspended" while the clock is not right. Costs as
+ * deletes_on(). */
+const char *deletes_word(struct deletes *d);
+
 /* For a session that begins now. kind: POOL_DELETE only if deletes_on() and the clock is
  * right. before_us: as struct pool_job. */
 enum pool_kind deletes_kind(struct deletes *d, uint32_t account);

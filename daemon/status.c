@@ -100,6 +100,7 @@ void status_put_service(struct buffer *out, const struct status *s)
     control_number(out, "stop_below_bytes", space.mark_bytes);
     control_number(out, "go_on_at_bytes", space.mark_bytes * SPACE_ROOM_AGAIN);
     put_work(out, r);
+    control_name(out, "deletes", deletes_word(r->deletes));
     put_unconfirmed(out, r, NULL);
     put_damage(out, r);
     control_number(out, "server_count", r->config->server_count);

@@ -8,7 +8,8 @@
  * config_error_since@; free_bytes on the archive's disk, stop_below_bytes and
  * go_on_at_bytes, the marks for fetching; sessions under way; since the start messages
  * taken in, received_bytes, stored_bytes, commits; memory_bytes, memory_peak_bytes,
- * memory_limit_bytes; unconfirmed deletions in the archive, of accounts that left, too;
+ * memory_limit_bytes; deletes: "off", "on", or "suspended" since
+ * the clock has jumped; unconfirmed deletions in the archive, of accounts that left, too;
  * recovery_damage, the places that opening the archive found damaged; damaged_messages and
  * damaged_parts, what the last verify found and was not fetched again since;
  * server_count, account_count; paused@, where everything is.

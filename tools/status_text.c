@@ -106,6 +106,18 @@ static void put_state(struct output *out, const struct answer_object *o)
     }
 }
 
+static void put_deletes(struct output *out, const struct answer_object *o)
+{
+    struct span deletes = answer_text(o, "deletes");
+    bool suspended = span_equal(deletes, span_text("suspended"));
+    if (!suspended && !span_equal(deletes, span_text("on")))
+        return;
+    status_put_label(out, "deletes");
+    output_print(out, suspended ? "suspended: the clock has jumped by more than a day; a "
+                                  "reload or a restart says that it is right\n"
+                                : "on\n");
+}
+
 /* "1 place", "2 places" */
 static void put_count(struct output *out, uint64_t count, const char *noun)
 {
@@ -196,6 +208,7 @@ void status_put_service(struct output *out, const struct answer_object *o)
     output_clean(out, answer_text(o, "archive"));
     output_print(out, "\n");
     put_state(out, o);
+    put_deletes(out, o);
     put_damage(out, o);
     put_config_error(out, o);
 }

@@ -48,6 +48,12 @@ def polls_and_reloads():
     wait_for(lambda: messages(cask, "b") == 10, what="the new account")
     ok(True, "SIGHUP: a new account is fetched without a restart")
     is_(cask.json("status")[0]["service"]["config_error"], None, "and nothing is wrong any more")
+    ok(b"deletes " not in cask.tool("status").out, "deletes are off, status is silent on them")
+    cask.settings["deletes"] = "on"
+    cask.write_config()
+    service.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: cask.json("status")[0]["service"]["deletes"] == "on", what="the switch")
+    like(cask.tool("status").out, "^deletes +on$", "switched on, it says so")
     is_(service.stop(), 0, "SIGTERM: exit 0")
     is_(cask.tool("verify").status, 0, "the archive is sound")
 

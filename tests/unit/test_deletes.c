@@ -187,13 +187,16 @@ static void a_clock_that_jumps_stops_deletion(void **state)
     bool news = false;
     assert_true(deletes_clock_right(d, 1000 + DELETES_CLOCK_JUMP_S, &news));
     assert_true(deletes_clock_right(d, 1000 + 2 * DELETES_CLOCK_JUMP_S, &news));
+    assert_string_equal(deletes_word(d), "on");
     assert_false(deletes_clock_right(d, 1000, &news));
     assert_true(news);
     assert_false(deletes_clock_right(d, 1000, &news));
     assert_false(news);
+    assert_string_equal(deletes_word(d), "suspended");
     assert_false(deletes_ended(d, &end, 1));
     struct deletes *reloaded = new_deletes(c);
     deletes_adopt(reloaded, d);
+    assert_string_equal(deletes_word(reloaded), "on");
     assert_true(deletes_ended(reloaded, &end, 1));
     deletes_free(reloaded);
     deletes_free(d);

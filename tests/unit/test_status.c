@@ -38,8 +38,10 @@ static void use(struct world *w, struct config *config)
     health_free(r->health);
     pauses_free(r->pauses);
     marks_free(r->marks);
+    deletes_free(r->deletes);
     config_free(r->config);
     r->config = config;
+    assert_int_equal(deletes_new(config, 0, &r->deletes), 0);
     assert_int_equal(marks_new(config, &r->marks), 0);
     assert_int_equal(pauses_new(config, &r->pauses), 0);
     assert_int_equal(health_new(config, &r->health), 0);
@@ -77,6 +79,7 @@ static void end(struct world *w)
     health_free(w->rounds.health);
     pauses_free(w->rounds.pauses);
     marks_free(w->rounds.marks);
+    deletes_free(w->rounds.deletes);
     config_free(w->rounds.config);
     buffer_free(&w->out);
 }
@@ -161,6 +164,7 @@ static void the_state_of_the_archive_is_told(void **state)
     assert_int_equal(answer_number(&o, "account_count"), 1);
     assert_int_equal(answer_number(&o, "recovery_damage"), 3);
     assert_text(&o, "config_error", "");
+    assert_text(&o, "deletes", "off");
     w.status.refused = "line 7 is wrong";
     w.status.refused_since_s = 400;
     o = find(ask(&w, "status"), "service", NULL);
