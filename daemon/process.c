@@ -37,6 +37,7 @@ void process_prepare(void)
     open_standard_descriptors();
     (void)umask(S_IRWXG | S_IRWXO);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     /* The leak detector looks into its own process as a debugger does. */
     if (!TRACED_BY_SANITIZER)
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -102,8 +102,10 @@ static void open_standard_descriptors(void)
 int main(int argc, char **argv)
 {
     open_standard_descriptors();
-    /* A reader that went away is an error of the write, not the end of the process. */
+    /* A reader that went away and a file that may not grow (ulimit -f) are errors of the
+     * write, not the end of the process. */
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     digest_only();
 
     struct output out = {.file = stdout};

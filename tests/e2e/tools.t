@@ -170,6 +170,20 @@ def closed_descriptors():
     is_(index_size(), before, "and not into the archive's index")
 
 
+def files_that_may_not_grow():
+    """ulimit -f, in blocks of 512 bytes: the write fails, and nobody is killed."""
+    def limited(*command):
+        return run(["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *command])
+
+    to = cask.folder / "limited"
+    result = limited(BUILD / "mailcask", "--archive", cask.archive, "restore", "--account", users[0], "--to", f"mbox:{to}")
+    is_(result.status, 4, "restore into a file that may not grow: exit 4")
+    like(result.err, "File too large", "and why")
+    result = limited(*cask.once_arguments())
+    ok(result.status in (1, 4), f"a pass ends in order, too ({result.status})")
+    is_(cask.tool("verify").status, 0, "and the archive is sound")
+
+
 reindex()
 damage()
 heal()
@@ -177,4 +191,5 @@ missing_segment()
 restore()
 without_gmime()
 closed_descriptors()
+files_that_may_not_grow()
 done()
