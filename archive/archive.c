@@ -211,10 +211,30 @@ static int open_index(struct archive *a, const struct archive_options *options)
     return err != 0 ? err : index_open(a->path, a->cask.uuid, INDEX_CREATE, &a->index);
 }
 
+/* A copy of CASK and segments/ has none of them, and is an archive: recovery must have
+ * where to put a torn tail. */
+static int make_lost_folders(struct archive *a)
+{
+    static const char *const lost[] = {"state", "quarantine"};
+    char path[PATH_MAX];
+    bool made = false;
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < sizeof(lost) / sizeof(lost[0]); i++) {
+        err = join(a->path, lost[i], path);
+        if (err != 0 || access(path, F_OK) == 0)
+            continue;
+        err = a->ops->mkdir(a->ops->ctx, path, 0700);
+        made = true;
+    }
+    return err == 0 && made ? file_sync_folder(a->ops, a->path) : err;
+}
+
 static int open_to_write(struct archive *a, const struct archive_options *options)
 {
+    int err = make_lost_folders(a);
     /* An index that was opened is signed; signing again says the same. */
-    int err = archive_recover(a, options->progress);
+    if (err == 0)
+        err = archive_recover(a, options->progress);
     return err != 0 ? err : index_sign(a->index, a->path, a->cask.uuid);
 }
 

@@ -321,6 +321,31 @@ static void a_torn_tail_is_put_aside(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* A backup that was put in the archive's place: CASK and segments/, and then a crash. */
+static void a_copy_without_the_other_folders_recovers(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX], command[256];
+    unsigned acknowledged = 0;
+    fixture_open(f, ARCHIVE_WRITE);
+    fetch(f, fixture_message, &acknowledged);
+    fixture_crash(f);
+    snprintf(command, sizeof(command), "cd '%s' && rm -r state quarantine index lock",
+             f->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(segment_path(f->path, 1, path), 0);
+    int fd = open(path, O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "half a record", 13), 13);
+    close(fd);
+    fixture_open(f, ARCHIVE_WRITE);
+    assert_non_null(strstr(f->notes, "torn tail of 13 bytes"));
+    assert_messages(f, fixture_message, MESSAGES);
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/state", f->path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+}
+
 /* Damage below what was acknowledged is not a torn tail: nothing is cut. */
 static void damage_below_the_durable_offset_is_not_cut(void **state)
 {
@@ -578,6 +603,7 @@ int main(void)
         TEST(each_call_fails_with_enospc),
         TEST(short_writes_are_continued),
         TEST(a_torn_tail_is_put_aside),
+        TEST(a_copy_without_the_other_folders_recovers),
         TEST(damage_below_the_durable_offset_is_not_cut),
         TEST(a_failing_read_hides_nothing_behind_damage),
         TEST(a_number_is_not_given_out_again),
