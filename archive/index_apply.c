@@ -5,6 +5,10 @@
 #include "archive/uidl_rows.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define STAND_IN_MAX 16
 
 /* The number is taken, whatever became of the record that gave it out. */
 static void take_number(struct index_txn *t, uint32_t account)
@@ -17,13 +21,43 @@ static void take_number(struct index_txn *t, uint32_t account)
         row_put_number(t, INFO_LAST_ACCOUNT, account);
 }
 
+/* What an account is called until its ACCOUNT record is met, or for good, where that is
+ * damaged: so its messages are found. */
+static struct span stand_in_name(uint32_t account, char text[STAND_IN_MAX])
+{
+    (void)snprintf(text, STAND_IN_MAX, "#%" PRIu32, account);
+    return span_text(text);
+}
+
+static void put_stand_in(struct index_txn *t, uint32_t account)
+{
+    char text[STAND_IN_MAX];
+    uint32_t other = 0;
+    struct span name = stand_in_name(account, text);
+    int err = row_get_name(t, name, &other);
+    if (err == ERR_NOT_FOUND)
+        row_put_name(t, name, account);
+    else if (err != 0)
+        index_fail(t, err);
+}
+
+static void drop_stand_in(struct index_txn *t, uint32_t account)
+{
+    char text[STAND_IN_MAX];
+    uint32_t other = 0;
+    struct span name = stand_in_name(account, text);
+    if (row_get_name(t, name, &other) == 0 && other == account)
+        row_delete_name(t, name);
+}
+
 static bool load_account(struct index_txn *t, uint32_t account, struct account_row *row)
 {
     *row = (struct account_row){0};
     int err = row_get_account(t, account, row);
-    if (err == ERR_NOT_FOUND)
+    if (err == ERR_NOT_FOUND) {
         take_number(t, account);
-    else if (err != 0)
+        put_stand_in(t, account);
+    } else if (err != 0)
         index_fail(t, err);
     return err == 0 || err == ERR_NOT_FOUND;
 }
@@ -37,11 +71,14 @@ static void apply_account(struct index_txn *t, struct span raw_meta)
         index_fail(t, err);
         return;
     }
-    row_put_name(t, meta.name, meta.number);
     if (load_account(t, meta.number, &row)) {
+        bool nameless = row.name.size == 0;
         row.name = meta.name;
-        row_put_account(t, meta.number, &row);
+        row_put_account(t, meta.number, &row); /* whose spans no change may precede */
+        if (nameless)
+            drop_stand_in(t, meta.number);
     }
+    row_put_name(t, meta.name, meta.number);
 }
 
 static void apply_source(struct index_txn *t, uint32_t account, struct span raw_meta)

@@ -221,6 +221,11 @@ void row_put_name(struct index_txn *t, struct span name, uint32_t account)
     index_put(t, TABLE_NAMES, name, span_of(value, sizeof(value)));
 }
 
+void row_delete_name(struct index_txn *t, struct span name)
+{
+    index_delete(t, TABLE_NAMES, name);
+}
+
 int row_next_name(struct index_txn *t, struct span *name, uint32_t *out_account)
 {
     struct span value;

@@ -67,6 +67,7 @@ int row_get_account(struct index_txn *t, uint32_t account, struct account_row *o
 void row_put_account(struct index_txn *t, uint32_t account, const struct account_row *row);
 int row_get_name(struct index_txn *t, struct span name, uint32_t *out_account);
 void row_put_name(struct index_txn *t, struct span name, uint32_t account);
+void row_delete_name(struct index_txn *t, struct span name);
 /* The first name >= *name; *name is then borrowed from the index. */
 int row_next_name(struct index_txn *t, struct span *name, uint32_t *out_account);
 

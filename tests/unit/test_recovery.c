@@ -462,7 +462,7 @@ static void a_number_is_not_given_out_again(void **state)
     assert_int_equal(info.highest, 4);
 }
 
-/* An account whose name is lost does not come under another's. */
+/* An account whose name is lost comes under its number, not under another's name. */
 static void an_account_number_is_not_given_out_again(void **state)
 {
     struct fixture *f = *state;
@@ -478,6 +478,8 @@ static void an_account_number_is_not_given_out_again(void **state)
     assert_int_equal(archive_find_account(f->archive, "new@x", &info), 0);
     assert_int_equal(info.number, 3);
     assert_int_equal(info.messages, 1);
+    assert_int_equal(archive_find_account(f->archive, "#2", &info), 0);
+    assert_int_equal(info.messages, 2);
 }
 
 /* Nor do the UIDLs of a source that is lost hide what another one has. */
