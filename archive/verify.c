@@ -393,6 +393,7 @@ int archive_verify(struct archive *a, const struct verify_options *options,
     /* Nothing that is listed is removed meanwhile; where that cannot be had, nobody writes.
      */
     (void)removal_hold(a->path, &held);
+    salvage_init(&v.salvage, a->ops);
     *out = (struct verify_summary){.with_index = a->index != NULL};
     v.codec = codec_create();
     v.hash = sha256_create();

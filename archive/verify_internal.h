@@ -7,6 +7,7 @@
 #include "archive/archive_internal.h"
 #include "archive/hash_set.h"
 #include "archive/index_rows.h"
+#include "archive/salvage.h"
 #include "archive/verify.h"
 
 /* A message that shares another's body. */
@@ -71,6 +72,7 @@ struct deferred {
 
 struct verifier {
     struct archive *archive;
+    struct salvage salvage; /* of the archive's file operations */
     const struct verify_options *options;
     struct verify_summary *summary;
     struct codec *codec;

@@ -105,7 +105,7 @@ static int segment_of(struct verifier *v, uint64_t id)
     if (v->deferred_open)
         segment_file_close(&v->deferred_file);
     v->deferred_open = false;
-    int err = segment_open(v->archive->ops, v->archive->path, id, v->archive->cask.uuid,
+    int err = segment_open(&v->salvage.ops, v->archive->path, id, v->archive->cask.uuid,
                            &v->deferred_file);
     v->deferred_open = err == 0;
     return err;

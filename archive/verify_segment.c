@@ -457,7 +457,7 @@ static bool is_packing(const struct verifier *v, uint64_t id)
     struct segment_file f;
     struct segment_trailer t;
     const struct archive *a = v->archive;
-    if (segment_open(a->ops, a->path, id, a->cask.uuid, &f) != 0)
+    if (segment_open(&v->salvage.ops, a->path, id, a->cask.uuid, &f) != 0)
         return false;
     bool packing = (f.header.compatible & SEGMENT_REPACKED) != 0 &&
                    segment_read_trailer(&f, &t) == ERR_NOT_FOUND;
@@ -529,7 +529,7 @@ int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *ro
     struct segment_check c = {.v = v, .file = &f};
     size_t bad_before = v->bad.size;
     int err =
-        segment_open(v->archive->ops, v->archive->path, id, v->archive->cask.uuid, &f);
+        segment_open(&v->salvage.ops, v->archive->path, id, v->archive->cask.uuid, &f);
     if (is_stillborn(v, id, err))
         return 0;
     v->summary->segments++;

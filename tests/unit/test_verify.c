@@ -7,6 +7,7 @@
 #include "archive/segment.h"
 #include "tests/support/archive_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -329,6 +330,48 @@ static void a_damaged_chunk_heals(void **state)
     heals(*state, 2, RECORD_CHUNK, false, "large@x", 1, 2500000);
 }
 
+/* Reading what touches these bytes of the file behind `fd` fails. */
+struct bad_sector {
+    ino_t file;
+    uint64_t from, to;
+};
+
+static int read_with_bad_sector(void *ctx, int fd, void *data, size_t size, uint64_t offset,
+                                size_t *out_read)
+{
+    const struct bad_sector *bad = ctx;
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    if (st.st_ino == bad->file && offset < bad->to && offset + size > bad->from)
+        return -EIO;
+    return system_files.pread(NULL, fd, data, size, offset, out_read);
+}
+
+/* A disk that cannot read what it has is damage as any other: what is hurt is known, and
+ * nothing else. */
+static void a_bad_sector_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+    struct stat st;
+    struct record_header h;
+    struct bad_sector bad;
+    struct file_ops ops = system_files;
+    fixture_open(f, ARCHIVE_READ);
+    uint64_t offset = find_record(f, 1, RECORD_BLOCK, &h);
+    fixture_close(f);
+    target_path(f, 1, path);
+    assert_int_equal(stat(path, &st), 0);
+    bad = (struct bad_sector){.file = st.st_ino, .from = offset, .to = offset + 512};
+    ops.ctx = &bad;
+    ops.pread = read_with_bad_sector;
+    assert_int_equal(fixture_try_open(f, ARCHIVE_READ, false, &ops), 0);
+    struct verify_summary s = fixture_verify(f, false);
+    assert_int_equal(s.messages_hurt, MESSAGES);
+    assert_true(s.messages > 0);
+    fixture_close(f);
+}
+
 /* The index says what the segments do not: found, and mended by reindexing. */
 static void a_wrong_index_is_found(void **state)
 {
@@ -496,6 +539,7 @@ int main(void)
         TEST(flips_are_found_after_reindex),
         TEST(a_removed_segment_is_found),
         TEST(an_exchanged_segment_is_found),
+        TEST(a_bad_sector_is_damage),
         TEST(a_damaged_block_heals),
         TEST(a_damaged_meta_heals),
         TEST(a_damaged_chunk_heals),
