@@ -58,6 +58,7 @@ class _Tap:
     count = 0
     planned = None
     failed = 0
+    failing = False  # the last test
 
 
 def plan(count):
@@ -66,17 +67,21 @@ def plan(count):
     print(f"1..{count}", flush=True)
 
 
-def diag(text):
+def diag(text, aloud=False):
+    """Behind a test that failed, and aloud, on stderr: a runner that hides what passes shows it."""
+    out = sys.stderr if aloud or _Tap.failing else sys.stdout
     for line in str(text).splitlines() or [""]:
-        print(f"# {line}", flush=True)
+        print(f"# {line}", file=out, flush=True)
 
 
 def ok(condition, name):
     """One test. Returns whether it passed."""
     _Tap.count += 1
-    if not condition:
-        _Tap.failed += 1
+    _Tap.failing = not condition
+    _Tap.failed += _Tap.failing
     print(f"{'ok' if condition else 'not ok'} {_Tap.count} - {name}", flush=True)
+    if not condition:
+        diag(f"{sys.argv[0].rsplit('/', 1)[-1]}, test {_Tap.count} failed: {name}")
     return bool(condition)
 
 
@@ -117,7 +122,7 @@ def done():
         print(f"1..{_Tap.count}", flush=True)
     wrong_count = _Tap.planned is not None and _Tap.planned != _Tap.count
     if wrong_count:
-        diag(f"planned {_Tap.planned} tests but ran {_Tap.count}")
+        diag(f"planned {_Tap.planned} tests but ran {_Tap.count}", aloud=True)
     sys.exit(1 if _Tap.failed or wrong_count else 0)
 
 

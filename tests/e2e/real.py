@@ -375,7 +375,7 @@ EVENTS {{
             return self._connect()
         except ConnectionRefusedError:
             diag(f"Cyrus does not listen any more and is started again. It ended with "
-                 f"{self.daemon.child.poll()} and said:\n{self.log()[-LOG_SHOWN:]}")
+                 f"{self.daemon.child.poll()} and said:\n{self.log()[-LOG_SHOWN:]}", aloud=True)
             self.daemon.stop()
             self._start()
             return self._connect()
