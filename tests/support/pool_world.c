@@ -22,6 +22,7 @@ int world_setup(void **state, enum loop_backend backend)
     w->limits = pop3_limits_default;
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->changed, NULL);
+    w->port = held_port_take();
     fixture_setup(&w->fixture);
     fixture_close(&w->fixture);
     w->authority = certificate_create(
@@ -38,6 +39,7 @@ int world_teardown(void **state)
 {
     struct world *w = *state;
     world_end(w);
+    held_port_release(&w->port);
     fixture_teardown(&w->fixture);
     certificate_destroy(w->authority);
     certificate_destroy(w->certificate);
@@ -82,7 +84,13 @@ void world_serve(struct world *w, struct mail_server_options *options)
     if (w->server != NULL)
         mail_server_stop(w->server);
     options->certificate = w->certificate;
-    w->server = mail_server_start(options);
+    struct mail_server_options on_a_port = *options;
+    if (options->port == 0) {
+        held_port_release(&w->port);
+        w->port = held_port_take();
+        on_a_port.port = w->port.number;
+    }
+    w->server = mail_server_start(&on_a_port);
 }
 
 void world_begin(struct world *w, struct mail_server_options *options)

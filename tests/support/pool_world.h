@@ -3,6 +3,7 @@
 #define MAILCASK_SUPPORT_POOL_WORLD_H
 
 #include "tests/support/archive_fixture.h"
+#include "tests/support/held_port.h"
 #include "tests/support/mail_server.h"
 #include "workers/pool.h"
 
@@ -28,6 +29,7 @@ struct world {
     struct certificate *authority, *certificate;
     char ca_file[128];
     struct mail_server *server; /* NULL: none */
+    struct held_port port;
     struct pool *pool;
     uint64_t max_memory; /* set before world_begin(); 0: 64 MiB */
     const struct file_ops *ops;
@@ -50,7 +52,7 @@ bool world_backend_works(enum loop_backend backend);
 void world_begin(struct world *w, struct mail_server_options *options);
 /* End pool and server; the archive is closed. */
 void world_end(struct world *w);
-/* Another server for the same archive. */
+/* Another server for the same archive; on another port, unless it is given. */
 void world_serve(struct world *w, struct mail_server_options *options);
 
 /* A job for this account that suits the server. */

@@ -1,4 +1,5 @@
 #include "daemon/metrics_server.h"
+#include "tests/support/held_port.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,7 +31,7 @@ struct world {
     struct metrics_server *server;
     struct log log;
     char address[ADDRESS_SIZE];
-    uint16_t port;
+    struct held_port port;
     uint64_t now_ms;
     unsigned made;
     size_t size;  /* of the text, but for its first line */
@@ -57,23 +58,21 @@ static struct sockaddr_in here(uint16_t port)
                                 .sin_addr = {htonl(INADDR_LOOPBACK)}};
 }
 
-/* A socket bound to this port, or to a free one for 0. */
-static int bind_port(uint16_t port, uint16_t *out_port)
+static int listen_there(const struct world *w)
 {
-    struct sockaddr_in name = here(port);
-    socklen_t size = sizeof(name);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in name = here(w->port.number);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
     assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&name, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &size), 0);
-    *out_port = ntohs(name.sin_port);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    assert_int_equal(listen(fd, 1), 0);
     return fd;
 }
 
 static void choose_address(struct world *w)
 {
-    assert_int_equal(close(bind_port(0, &w->port)), 0);
-    (void)snprintf(w->address, sizeof(w->address), "127.0.0.1:%u", w->port);
+    w->port = held_port_take();
+    (void)snprintf(w->address, sizeof(w->address), "127.0.0.1:%u", w->port.number);
 }
 
 static int set_up(void **state)
@@ -95,6 +94,7 @@ static int tear_down(void **state)
 {
     struct world *w = *state;
     metrics_server_destroy(w->server);
+    held_port_release(&w->port);
     (void)close(w->log.fd);
     free(w);
     return 0;
@@ -102,7 +102,7 @@ static int tear_down(void **state)
 
 static int try_to_connect(const struct world *w)
 {
-    struct sockaddr_in name = here(w->port);
+    struct sockaddr_in name = here(w->port.number);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     if (connect(fd, (struct sockaddr *)&name, sizeof(name)) == 0)
@@ -322,10 +322,8 @@ static void an_address_in_use_is_told_once_and_tried_again(void **state)
     struct world *w = *state;
     struct buffer out = {0};
     char text[1024];
-    uint16_t port;
     metrics_server_listen(w->server, NULL, w->now_ms);
-    int fd = bind_port(w->port, &port);
-    assert_int_equal(listen(fd, 1), 0);
+    int fd = listen_there(w);
     metrics_server_listen(w->server, w->address, w->now_ms);
     assert_non_null(strstr(logged(w, text), w->address));
     assert_non_null(strstr(text, "ddress already in use"));
@@ -383,6 +381,7 @@ static void the_address_can_change(void **state)
     choose_address(w);
     metrics_server_listen(w->server, w->address, w->now_ms);
     assert_int_equal(try_to_connect(&before), -1);
+    held_port_release(&before.port);
     hear_all(w, open, &out);
     assert_int_equal(out.size, 1);
     ask(w, GET, &out);
