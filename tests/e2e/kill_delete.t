@@ -227,7 +227,8 @@ class Archive:
 
 mail_dir = temp_folder()
 mail = {user: Mail(mail_dir, user) for user in USERS}
-server = Pop3d(mail_dir, script=SCRIPT)
+listen = ("--listen", f"127.0.0.1:{free_port()}")
+server = Pop3d(mail_dir, *listen, script=SCRIPT)
 cask = Mailcask(deletes="on")
 cask.add_server("s", server.port, server.ca, max_connections=4, poll="1s")
 for user in USERS:
@@ -256,7 +257,7 @@ diag(f"{kills} killed, {services} of the rounds with a service: {log.counts['ret
 
 # To the end, on a server that loses no QUIT any more.
 server.stop()
-server = Pop3d(mail_dir, "--listen", f"127.0.0.1:{server.port}", script="\n".join(
+server = Pop3d(mail_dir, *listen, script="\n".join(
     l for l in SCRIPT.splitlines() if LOSING not in l))
 cask.add_server("s", server.port, server.ca, max_connections=4)
 log = Log(server, mail)
