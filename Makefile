@@ -132,6 +132,10 @@ $(UNIT_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtestsupp
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_TOOLS)
 
+# Its functions take the place of the C library's wherever ours call them.
+$(BUILD)/tests/test_session_allocation: ALL_LDFLAGS += \
+    $(foreach f,malloc calloc realloc strdup strndup,-Wl,--wrap=$f)
+
 # recorder.c takes the place of the C library's calls, so its object comes before all libraries.
 $(CRASH_BINS): $(BUILD)/tests/%: $(BUILD)/obj/tests/crash/%.o $(call obj,$(filter-out $(CRASH_MAINS),$(CRASH))) \
                $(BUILD)/libtestsupport.a $(BUILD)/libtools.a $(LIBS)

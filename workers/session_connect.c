@@ -27,7 +27,10 @@ struct resolution {
 
 static void cannot_resolve(struct session *s, int err, const char *text)
 {
-    if (err == ERR_NOT_FOUND)
+    if (err == -ENOMEM)
+        session_settle(s, SCOPE_PROCESS, RETRY_BACKOFF,
+                       "Out of memory when %s was to be looked up.", s->host);
+    else if (err == ERR_NOT_FOUND)
         session_settle(s, SCOPE_SERVER, RETRY_BACKOFF,
                        "The host %s is not known (%s): check the server's name.", s->host,
                        text);

@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static void tls_failed(struct session *s)
+static void tls_failed(struct session *s, int err)
 {
-    session_settle(s, SCOPE_SERVER, RETRY_BACKOFF, "%s:%u: %s.", s->host, s->port,
+    enum scope scope = err == -ENOMEM ? SCOPE_PROCESS : SCOPE_SERVER;
+    session_settle(s, scope, RETRY_BACKOFF, "%s:%u: %s.", s->host, s->port,
                    tls_error(s->tls));
     session_end(s);
 }
@@ -108,7 +109,7 @@ static void handshake(struct session *s)
     else if (step == TLS_WANT)
         s->hungry = true;
     else if (step < 0 && !try_without_session(s))
-        tls_failed(s);
+        tls_failed(s, step);
 }
 
 static void stream_over(struct session *s, bool clean)
@@ -118,13 +119,13 @@ static void stream_over(struct session *s, bool clean)
     session_follow(s);
 }
 
-/* Within a session that stands, TLS's own failures are the server's. */
+/* Within a session that stands, TLS's own failures are the server's, but for memory. */
 static void read_failed(struct session *s, int step)
 {
     if (step == TLS_CLOSED || step == ERR_CLOSED)
         stream_over(s, step == TLS_CLOSED);
     else
-        tls_failed(s);
+        tls_failed(s, step);
 }
 
 /* Returns false if there is nothing to read now. */
@@ -162,7 +163,7 @@ static void push(struct session *s)
         size_t written = 0;
         int step = tls_write(s->tls, data, size, &written);
         if (step < 0)
-            tls_failed(s);
+            tls_failed(s, step);
         if (step != 0)
             return;
         pop3_output_consume(s->pop3, written);
