@@ -522,7 +522,7 @@ size_t pop3_input(struct pop3 *p, uint64_t now, const void *data, size_t size)
 void pop3_connected(struct pop3 *p, uint64_t now)
 {
     assert(p->state == POP3_CONNECTING);
-    p->now = p->connected_ms = p->session_ms = now;
+    p->now = p->session_ms = now;
     pop3_enter(p, POP3_GREETING);
 }
 

@@ -158,7 +158,7 @@ struct pop3_limits {
     size_t unanswered_max;
     unsigned messages_max; /* retrieved in one session, or POP3_SESSION_MESSAGES_PART of
                               the listing, then QUIT and outcome.more */
-    uint64_t fetch_ms;     /* likewise, from pop3_connected() on */
+    uint64_t fetch_ms;     /* likewise, from the first RETR on, which always leaves */
     uint64_t
         message_max; /* bytes; with a LIST size min(this, max(2 x LIST + slack, floor)) */
     uint64_t body_floor;

@@ -216,12 +216,19 @@ static uint64_t messages_max(const struct pop3 *p)
     return part > few ? part : few;
 }
 
+/* However long the listing took: a mailbox whose listing takes longer than this would never
+ * be fetched, and asked for again at once. */
+static bool in_time(const struct pop3 *p)
+{
+    return p->fetching_ms == 0 || p->now - p->fetching_ms < p->config.limits.fetch_ms;
+}
+
 static bool may_retrieve(const struct pop3 *p)
 {
     const struct pop3_limits *limits = &p->config.limits;
     return !p->finishing && p->next_wanted < listing_wanted_count(p->listing) &&
            p->retrieved < messages_max(p) && p->refusals_in_row < limits->refusals_max &&
-           p->now - p->connected_ms < limits->fetch_ms && !day_used_up(p);
+           in_time(p) && !day_used_up(p);
 }
 
 /* Of the window's bytes. */
@@ -235,6 +242,8 @@ static uint64_t window_share_of(const struct pop3 *p, const struct listing_entry
 static void send_retr(struct pop3 *p)
 {
     struct listing_entry entry = listing_wanted(p->listing, p->next_wanted);
+    if (p->fetching_ms == 0)
+        p->fetching_ms = p->now;
     pop3_window_send(p, POP3_CMD_RETR, "RETR", entry.number);
     p->day_spent += share_of(p, &entry);
     p->window_bytes += window_share_of(p, &entry);
@@ -441,7 +450,12 @@ static void body_oversized(struct pop3 *p)
 {
     uint32_t number = p->current.number;
     pop3_fetch_drop(p, POP3_DISCARD_OVERSIZED, POP3_DISCARD_UNPROVEN, false);
-    p->outcome.more = true;
+    bool behind = pop3_expected(p)->index + 1 < listing_wanted_count(p->listing);
+    /* What has no ID would be fetched again at once: the next session begins behind it. */
+    bool blank = p->current.uidl_size == 0;
+    if (blank)
+        p->memory.blank_from = behind ? number + 1 : 0;
+    p->outcome.more = behind || !blank;
     pop3_fail(p, SCOPE_MESSAGE, RETRY_NEVER,
               "Message %" PRIu32 " is longer than the %" PRIu64
               " bytes allowed for it; it was put "

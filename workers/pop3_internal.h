@@ -121,9 +121,9 @@ struct pop3 {
 
     /* Time. */
     uint64_t now;
-    uint64_t connected_ms; /* 0: not connected */
-    uint64_t session_ms; /* like connected_ms, moved on by every standstill; so are the next
-                            two */
+    uint64_t fetching_ms; /* since the first RETR; 0: there was none */
+    uint64_t session_ms;  /* since it began, moved on by every standstill; so are the next
+                             two */
     uint64_t progress_ms;
     uint64_t rate_ms;
     uint64_t rate_bytes;

@@ -253,17 +253,32 @@ static void a_session_ends_after_its_share_of_time(void **state)
 {
     (void)state;
     static struct generated g;
-    generate(&g, 5, 0, "");
-    const struct step last = BYE;
-    for (struct step *s = g.script.steps; s->command != NULL; s++)
-        if (strcmp(s->command, "NOOP") == 0) {
-            *s = last;
-            s[1] = (struct step){0};
-        }
+    generate(&g, 5, 1, "+OK\r\nx\r\n.\r\n");
     g.script.limit = no_time;
     const struct play *y = perform(&g.script);
     assert_success(y);
+    assert_int_equal(y->stats.messages, 1);
     assert_true(y->outcome.more);
+}
+
+/* Its listing alone took longer than that: without a message it would come back at once, to
+ * list again, for ever. */
+static void a_slow_listing_takes_no_time_from_the_messages(void **state)
+{
+    (void)state;
+    static struct play y;
+    const struct script script = {
+        .steps = {PLAIN_START, TWO, STEP("RETR 1", "+OK\r\none\r\n.\r\n"),
+                  STEP("RETR 2", "+OK\r\ntwo\r\n.\r\n"), NOOP, BYE},
+    };
+    play_open(&y, &script);
+    while (play_feed(&y, 1, 0))
+        if (pop3_state(y.pop3) == POP3_LISTING)
+            y.now += POP3_FETCH_MS / 20;
+    play_close(&y);
+    assert_success(&y);
+    assert_int_equal(y.stats.messages, 2);
+    assert_false(y.outcome.more);
 }
 
 /* Pauses and time. */
@@ -475,6 +490,7 @@ int main(void)
         cmocka_unit_test(of_a_deep_maildrop_a_session_takes_an_eighth),
         cmocka_unit_test(a_refused_message_makes_room_for_another),
         cmocka_unit_test(a_session_ends_after_its_share_of_time),
+        cmocka_unit_test(a_slow_listing_takes_no_time_from_the_messages),
         cmocka_unit_test(a_pause_loses_nothing),
         cmocka_unit_test(while_paused_no_reply_is_read_and_a_noop_may_go),
         cmocka_unit_test(the_wait_for_the_disk_is_kept_alive),

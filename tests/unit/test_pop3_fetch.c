@@ -462,6 +462,30 @@ static void an_endless_message_is_stopped_at_its_limit(void **state)
     assert_success(perform(&script));
 }
 
+/* Nobody could tell it the next time. It would be fetched again at once, for ever. */
+static void an_endless_message_without_an_id_is_passed_by(void **state)
+{
+    (void)state;
+    struct script script = {
+        .steps = {PLAIN_START,
+                  STEP("STAT", "+OK 2 2\r\n"),
+                  STEP("LIST", "+OK\r\n1 1\r\n2 1\r\n.\r\n"),
+                  STEP("UIDL", "-ERR\r\n"),
+                  {"RETR 1", "+OK\r\n0123456789abcdefgh\r\n", HANG}},
+        .limit = ten_bytes,
+    };
+    const struct play *y = perform(&script);
+    assert_outcome(y, SCOPE_MESSAGE, RETRY_NEVER, "10 bytes");
+    assert_true(y->outcome.more);
+    assert_int_equal(y->memory.blank_from, 2);
+    script.memory.blank_from = 2;
+    script.steps[7].command = "RETR 2";
+    y = perform(&script);
+    assert_outcome(y, SCOPE_MESSAGE, RETRY_NEVER, "10 bytes");
+    assert_false(y->outcome.more);
+    assert_int_equal(y->memory.blank_from, 0);
+}
+
 static void an_endless_status_line_drops_the_session(void **state)
 {
     (void)state;
@@ -502,6 +526,7 @@ int main(void)
         cmocka_unit_test(q45_sizes_that_are_too_small_do_not_help),
         cmocka_unit_test(q55_q58_a_lost_quit_reply_does_no_harm),
         cmocka_unit_test(an_endless_message_is_stopped_at_its_limit),
+        cmocka_unit_test(an_endless_message_without_an_id_is_passed_by),
         cmocka_unit_test(an_endless_status_line_drops_the_session),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
