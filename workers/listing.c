@@ -140,6 +140,7 @@ static void free_scratch(struct listing *l)
     free(l->sizes);
     l->listed = l->named = (struct number_set){0};
     l->sizes = NULL;
+    l->size_count = l->size_capacity = 0;
     EVP_MD_CTX_free(l->digest);
     l->digest = NULL;
     free(l->unhashed);
@@ -550,6 +551,13 @@ int listing_finish(struct listing *l)
         !l->digest_failed && EVP_DigestFinal_ex(l->digest, l->summary.digest, NULL) == 1;
     free_scratch(l);
     return done ? 0 : ERR_CRYPTO;
+}
+
+size_t listing_memory(const struct listing *l)
+{
+    return (l->listed.word_count + l->named.word_count) * sizeof(*l->listed.words) +
+           l->size_capacity * sizeof(*l->sizes) + l->wanted_capacity * sizeof(*l->wanted) +
+           l->uidls_capacity;
 }
 
 size_t listing_wanted_count(const struct listing *l)

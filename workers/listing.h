@@ -126,6 +126,9 @@ int listing_no_uidl(struct listing *l);
 int listing_finish(struct listing *l);
 
 const struct listing_summary *listing_summary(const struct listing *l);
+/* What it holds by now, in bytes, but for some that each listing takes. A single high
+ * number may make it grow by LISTING_NUMBER_MAX / 8. */
+size_t listing_memory(const struct listing *l);
 size_t listing_wanted_count(const struct listing *l);
 /* index < listing_wanted_count(); in listing order. */
 struct listing_entry listing_wanted(const struct listing *l, size_t index);

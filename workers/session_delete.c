@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum listing_verdict session_delete_judged(struct session *s, uint32_t number,
-                                           size_t uidl_size)
+enum listing_verdict session_delete_judged(struct session *s, uint32_t number)
 {
     if (s->kind != POOL_DELETE || intake_offer(s->intake, number) != INTAKE_COMPARE)
         return LISTING_SKIP;
-    s->uidl_bytes += uidl_size;
     return LISTING_WANT;
 }
 

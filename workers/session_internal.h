@@ -149,8 +149,7 @@ struct session {
     bool flushed;
     bool told_durable;
     bool listing_counted;
-    bool no_memory; /* for the listing */
-    uint64_t uidl_bytes;
+    bool no_memory;            /* for the listing */
     uint64_t waiting_since_ms; /* for memory or the writer; 0: it does not */
     uint64_t keepalive_ms;
 };
@@ -224,8 +223,7 @@ void session_wait_begins(struct session *s);
 /* session_delete.c */
 
 /* A line that is archived: whether it is to be fetched to be compared. */
-enum listing_verdict session_delete_judged(struct session *s, uint32_t number,
-                                           size_t uidl_size);
+enum listing_verdict session_delete_judged(struct session *s, uint32_t number);
 void session_delete_listed(struct session *s);
 /* All that came is durable: on to the next step; QUIT follows from the last. */
 void session_delete_go_on(struct session *s);

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of LIST's sizes, until the listing is finished; with room to grow (listing.h). */
-#define LISTED_MEMORY ((uint64_t)24)
 #define LISTING_STEP ((uint64_t)16 * 1024) /* what a growing one is counted in */
 
 /* To the writer and back */
@@ -196,10 +194,7 @@ static bool need_work_memory(struct session *s)
  * for it. */
 static uint64_t listing_excess(const struct session *s, const struct listing *l)
 {
-    bool open = pop3_state(s->pop3) <= POP3_LISTING;
-    uint64_t size = open ? listing_summary(l)->list_count * LISTED_MEMORY : 0;
-    size += listing_wanted_count(l) * sizeof(struct listing_entry) + s->uidl_bytes;
-    size += intake_memory(s->intake);
+    uint64_t size = listing_memory(l) + intake_memory(s->intake);
     size = size > SESSION_LISTING_MEMORY ? size - SESSION_LISTING_MEMORY : 0;
     return (size + LISTING_STEP - 1) / LISTING_STEP * LISTING_STEP;
 }
@@ -243,7 +238,7 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
     switch (intake_judge(s->intake, span_of(uidl, uidl_size), size)) {
     case INTAKE_KNOWN:
         s->counts.known++;
-        return session_delete_judged(s, number, uidl_size);
+        return session_delete_judged(s, number);
     case INTAKE_QUARANTINED:
         s->counts.aside++;
         return LISTING_SKIP;
@@ -254,7 +249,6 @@ static enum listing_verdict on_judge(void *arg, uint32_t number, uint64_t size,
         s->unwanted++;
         return LISTING_SKIP;
     }
-    s->uidl_bytes += uidl_size;
     return LISTING_WANT;
 }
 

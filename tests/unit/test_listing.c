@@ -412,6 +412,24 @@ static void wanted_entries_beyond_one_session_are_only_counted(void **state)
     assert_int_equal(listing_wanted_count(f->listing), 2);
 }
 
+/* Numbers far apart take memory for all that are between. */
+static void memory_is_told_whatever_the_numbers(void **state)
+{
+    struct fixture *f = *state;
+    start(f, "3 3");
+    assert_int_equal(listing_memory(f->listing), 0);
+    give(f->listing, listing_list_line, "1 1\n2 1");
+    assert_in_range(listing_memory(f->listing), 2 * 12, 2048);
+    give(f->listing, listing_list_line, "16777216 1");
+    listing_list_end(f->listing);
+    assert_in_range(listing_memory(f->listing), LISTING_NUMBER_MAX / 8, 5 << 20);
+    give(f->listing, listing_uidl_line, "1 a\n2 b\n16777216 c");
+    listing_uidl_end(f->listing);
+    assert_in_range(listing_memory(f->listing), LISTING_NUMBER_MAX / 4, 10 << 20);
+    assert_int_equal(listing_finish(f->listing), 0);
+    assert_in_range(listing_memory(f->listing), 3 * sizeof(struct listing_entry), 4096);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -441,6 +459,7 @@ int main(void)
         TEST(entries_beyond_stat_and_slack_are_refused),
         TEST(entries_beyond_the_limit_are_refused),
         TEST(a_flood_of_bytes_ends_the_session),
+        TEST(memory_is_told_whatever_the_numbers),
         TEST(wanted_entries_beyond_one_session_are_only_counted),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
