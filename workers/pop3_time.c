@@ -85,6 +85,18 @@ uint64_t pop3_deadline(const struct pop3 *p)
     return deadline;
 }
 
+/* Q50. Without CAPA Courier hides mail (Q22), and the mark stays: a connection that is lost
+ * just here is no reason for it where the mailbox's last session was answered. */
+static void lost_at_capa(struct pop3 *p, const char *how)
+{
+    bool again = p->config.memory.announced.known;
+    p->memory.no_capa |= !again;
+    pop3_fail(p, SCOPE_SERVER, RETRY_NOW, "The server %s while %s; %s.", how,
+              pop3_state_step(p->state),
+              again ? "it will be asked once more"
+                    : "from now on it is not asked for them");
+}
+
 /* The connection is of no use any more, by time-out or close: what that means depends on
  * the step. */
 static void lost(struct pop3 *p, const char *how)
@@ -95,10 +107,7 @@ static void lost(struct pop3 *p, const char *how)
     case POP3_CAPA_PLAIN:
     case POP3_CAPA:
     case POP3_CAPA_AGAIN:
-        p->memory.no_capa = true;
-        pop3_fail(p, SCOPE_SERVER, RETRY_NOW,
-                  "The server %s while %s; from now on it is not asked for them.", how,
-                  step);
+        lost_at_capa(p, how);
         break;
     case POP3_USER:
     case POP3_PASS:

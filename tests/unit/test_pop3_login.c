@@ -57,6 +57,23 @@ static void q50_a_server_that_hangs_or_closes_at_capa_is_remembered(void **state
     assert_success(perform(&next));
 }
 
+/* A connection may be lost anywhere. */
+static void q50_a_server_that_answered_before_is_asked_once_more(void **state)
+{
+    (void)state;
+    struct script script = {
+        .steps = {GREETING, {"CAPA", "", CLOSE}},
+        .memory = {.announced = {.known = true}},
+    };
+    const struct play *y = perform(&script);
+    assert_outcome(y, SCOPE_SERVER, RETRY_NOW, "once more");
+    assert_false(y->memory.no_capa);
+    script.memory = y->memory;
+    y = perform(&script);
+    assert_outcome(y, SCOPE_SERVER, RETRY_NOW, "not asked");
+    assert_true(y->memory.no_capa);
+}
+
 static void q50_neither_is_it_asked_after_stls(void **state)
 {
     (void)state;
@@ -351,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_greeting_that_is_no_welcome_is_the_servers_matter),
         cmocka_unit_test(q53_surplus_lines_drop_the_session),
         cmocka_unit_test(q50_a_server_that_hangs_or_closes_at_capa_is_remembered),
+        cmocka_unit_test(q50_a_server_that_answered_before_is_asked_once_more),
         cmocka_unit_test(q50_neither_is_it_asked_after_stls),
         cmocka_unit_test(endless_capa_ends_the_session),
         cmocka_unit_test(stls_starts_tls_and_forgets_what_was_learnt),
