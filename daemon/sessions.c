@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #define READERS_PATIENCE_MS 500 /* for passwords being read when the process ends */
@@ -56,9 +57,9 @@ struct sessions {
     struct secret_readers *readers;
     struct session *first; /* under way */
     uint32_t count;
-    uint32_t nobodys; /* of these, SESSIONS_NOBODY */
-    uint64_t begun;   /* ever */
-    struct log *log;  /* of traces, or NULL */
+    uint32_t strays; /* of these, nobody's or elsewhere */
+    uint64_t begun;  /* ever */
+    struct log *log; /* of traces, or NULL */
     struct inbox *inbox;
 };
 
@@ -300,12 +301,27 @@ static void password_read(void *arg, struct secret *secret, int err,
     deliver(session, STAGE_READ);
 }
 
-static bool nobodys(const struct sessions *s, const char *name)
+static bool is_stray(const struct session *session)
 {
-    if (s->nobodys == 0)
+    return session->end.account == SESSIONS_NOBODY || session->elsewhere;
+}
+
+static bool has_mailbox(const struct session *session, const struct config_account *account)
+{
+    return session->port == account->server->port &&
+           strcasecmp(session->host, account->server->host) == 0 &&
+           strcmp(session->user, account->user) == 0;
+}
+
+/* The scheduler knows nothing of these, and so cannot tell that the account's archive or
+ * its maildrop (Q47) is in use. */
+static bool stray_has(const struct sessions *s, const struct config_account *account)
+{
+    if (s->strays == 0)
         return false;
     for (const struct session *at = s->first; at != NULL; at = at->next)
-        if (at->end.account == SESSIONS_NOBODY && strcmp(at->name, name) == 0)
+        if (is_stray(at) &&
+            (strcmp(at->name, account->name) == 0 || has_mailbox(at, account)))
             return true;
     return false;
 }
@@ -313,7 +329,7 @@ static bool nobodys(const struct sessions *s, const char *name)
 int sessions_begin(struct sessions *s, const struct config *config, uint32_t account,
                    const struct session_plan *plan)
 {
-    if (nobodys(s, config->accounts[account].name))
+    if (stray_has(s, &config->accounts[account]))
         return -EBUSY;
     struct session *session = session_new(s, config, account, plan);
     if (session == NULL)
@@ -342,7 +358,7 @@ static void forget(struct sessions *s, struct session *session)
     if (session->next != NULL)
         session->next->previous = session->previous;
     s->count--;
-    s->nobodys -= session->end.account == SESSIONS_NOBODY;
+    s->strays -= is_stray(session);
     session_free(session);
 }
 
@@ -448,6 +464,7 @@ void sessions_renumber(struct sessions *s, const struct config *before,
         if (at->end.account == SESSIONS_NOBODY)
             continue; /* the scheduler has forgotten it */
         const struct config_account *account = config_find_account(now, at->name);
+        s->strays -= is_stray(at);
         if (account != NULL) {
             at->outdated = true;
             at->elsewhere |=
@@ -455,8 +472,8 @@ void sessions_renumber(struct sessions *s, const struct config *before,
             at->end.account = (uint32_t)(account - now->accounts);
         } else {
             at->end.account = SESSIONS_NOBODY;
-            s->nobodys++;
         }
+        s->strays += is_stray(at);
     }
 }
 

@@ -68,8 +68,9 @@ struct session_plan {
 };
 
 /* Hold a session with the account of this index. config and plan are not needed after
- * return. 0; -EBUSY: a session of an account of this name, which was out of the
- * configuration for a while, has not ended; -ENOMEM, -EAGAIN. */
+ * return. 0; -EBUSY: a session that began before a reload has not ended, with this maildrop
+ * or of an account of this name, and is another account's now, or nobody's; -ENOMEM,
+ * -EAGAIN. */
 int sessions_begin(struct sessions *s, const struct config *config, uint32_t account,
                    const struct session_plan *plan);
 

@@ -107,6 +107,29 @@ def reloads_while_a_login_is_refused():
         is_(service.stop(), 0, "SIGTERM: exit 0")
 
 
+def an_account_is_renamed():
+    """Two sessions with one maildrop at once are none that the scheduler can prevent: it has forgotten the first."""
+    locked = Pop3d(mail, script="user b on RETR 1 delay 4000\n")
+    cask = Mailcask()
+    cask.add_server("s", locked.port, locked.ca, poll="1h")
+    cask.add_account("before", "s", user="b")
+    cask.init()
+    service = cask.start()
+    wait_for(lambda: cask.tool("poll", "--account", "before").status == 0, what="the service")
+    locked.wait_log("^rule .* RETR")
+    cask.accounts["after"] = cask.accounts.pop("before")
+    cask.write_config()
+    service.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: cask.tool("poll", "--account", "after").status == 0, what="the new name")
+    wait_for(lambda: "an earlier one has not ended" in service.output() or locked.log("session"),
+             what="the refusal to begin")
+    locked.wait_log("^session b .*end=quit")
+    wait_for(lambda: cask.tool("poll", "--account", "after").status == 0 and messages(cask, "after") >= 10,
+             what="messages under the new name")
+    is_(locked.log("login-failed"), [], "a renamed account waits until its maildrop is free")
+    is_(service.stop(), 0, "SIGTERM: exit 0")
+
+
 def stops_in_mid_work():
     cask = Mailcask()
     slow = Pop3d(mail, "--no-lock", "--throttle", "400000")
@@ -163,6 +186,7 @@ def tells_of_damage():
 polls_and_reloads()
 polls_quiet_accounts_less_often()
 reloads_while_a_login_is_refused()
+an_account_is_renamed()
 stops_in_mid_work()
 tells_of_damage()
 done()
