@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -62,6 +63,29 @@ int folder_open(int parent_fd, const char *name, int *out_fd)
         return -errno;
     *out_fd = fd;
     return 0;
+}
+
+/* The real path of what is there of path. */
+static bool resolve(const char *path, char out[PATH_MAX])
+{
+    char *copy = strdup(path);
+    bool found = false;
+    while (copy != NULL && !found && copy[0] != '\0') {
+        found = realpath(copy, out) != NULL;
+        char *slash = strrchr(copy, '/');
+        *(slash != NULL ? slash : copy) = '\0';
+    }
+    free(copy);
+    return found || realpath(path[0] == '/' ? "/" : ".", out) != NULL;
+}
+
+bool folder_holds(const char *folder, const char *path)
+{
+    char inner[PATH_MAX], outer[PATH_MAX];
+    if (realpath(folder, outer) == NULL || !resolve(path, inner))
+        return false;
+    size_t size = strlen(outer);
+    return strncmp(inner, outer, size) == 0 && (inner[size] == '\0' || inner[size] == '/');
 }
 
 int folder_lock(int fd)

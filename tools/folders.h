@@ -12,6 +12,9 @@ int folder_make_parent(const char *path);
 /* Open a folder, making it if it is missing; its parent must exist. A symbolic link to one
  * is taken. */
 int folder_open(int parent_fd, const char *name, int *out_fd);
+/* Whether path is folder, or in it; path need not be there yet. False where that cannot be
+ * told. */
+bool folder_holds(const char *folder, const char *path);
 /* Keep other restores away until fd is closed: 0, or ERR_LOCKED. Where the file system has
  * no locks there is no protection. */
 int folder_lock(int fd);

@@ -158,6 +158,15 @@ static void restore(struct restore *r, struct archive *a, const struct restore_j
     restore_close(r);
 }
 
+/* What is restored is no part of the archive, and an account may be called `segments`. */
+static int check_target(const struct restore *r, const struct archive *a)
+{
+    if (!folder_holds(archive_path(a), r->path))
+        return EXIT_DONE;
+    say("%s is in the archive itself: restore to another place", r->path);
+    return EXIT_USAGE;
+}
+
 static int run_restore(const struct options *o, struct output *out)
 {
     struct restore r = {.options = o, .status = EXIT_DONE};
@@ -167,8 +176,12 @@ static int run_restore(const struct options *o, struct output *out)
         status = access_check(o);
     if (status == EXIT_DONE)
         status = open_to_read(o, &a);
-    if (status != EXIT_DONE)
+    if (status == EXIT_DONE)
+        status = check_target(&r, a);
+    if (status != EXIT_DONE) {
+        (void)archive_close(a);
         return status;
+    }
     struct restore_jobs jobs;
     r.status = restore_jobs_find(a, o, &jobs);
     bool any = jobs.count > 0 || jobs.several;
@@ -213,7 +226,7 @@ const struct command command_restore = {
     .statuses =
         "0  done\n"
         "1  done in part: stopped, not found, or a file that differs is in the way\n"
-        "2  usage, or no archive there\n"
+        "2  usage, no archive there, or the target is in the archive itself\n"
         "3  done, but for messages that are damaged\n"
         "4  could not run, or the target could not be written: no space",
     .example =

@@ -142,6 +142,14 @@ def restore():
     is_(result.out, wire[users[0]][9], "show gives a message")
     ok(all(oct(f.stat().st_mode & 0o777) == "0o600" for f in (to / "cur").iterdir()), "files are 0600")
     is_(cask.tool("show", f"{users[0]}/9999").status, 1, "no such message: exit 1")
+    (cask.folder / "link").symlink_to(cask.archive)
+    for to in (f"eml:{cask.archive}", f"eml:{cask.archive}/segments", f"mbox:{cask.archive}/state/new/box",
+               f"maildir:{cask.archive}/state/../../archive/x/", f"maildir:{cask.folder}/link/x"):
+        result = cask.restore(to, "--account", users[0])
+        is_((result.status, b"in the archive itself" in result.err), (2, True), f"{to}: refused, exit 2")
+    result = run([BUILD / "mailcask", "--archive", ".", "restore", "--account", users[0], "--to", "eml:new"], cwd=cask.archive)
+    is_(result.status, 2, "eml:new in the archive's folder: the same")
+    is_(cask.restore(f"eml:{cask.archive}-2/x", "--account", users[0]).status, 0, "a folder beside it will do")
 
 
 def without_gmime():
