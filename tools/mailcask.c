@@ -72,15 +72,15 @@ static int run_command(const struct options *o, struct output *out)
 
 static int dispatch(const struct options *o, struct output *out)
 {
+    if (option_given(o, OPTION_VERSION) && o->error[0] == '\0') {
+        output_print(out, "mailcask %s\n", MAILCASK_VERSION);
+        return EXIT_DONE;
+    }
     if (o->word_count > 0)
         return run_command(o, out);
     if (o->error[0] != '\0') {
         say("%s", o->error);
         return EXIT_USAGE;
-    }
-    if (option_given(o, OPTION_VERSION)) {
-        output_print(out, "mailcask %s\n", MAILCASK_VERSION);
-        return EXIT_DONE;
     }
     if (option_given(o, OPTION_HELP)) {
         help_overview(out, commands, COMMAND_COUNT);

@@ -178,6 +178,12 @@ def closed_descriptors():
     is_(index_size(), before, "and not into the archive's index")
 
 
+def version():
+    told = run([BUILD / "mailcask", "--version"])
+    for line in (["list", "--version"], ["--version", "list"]):
+        is_(run([BUILD / "mailcask", *line])[:2], told[:2], f"{' '.join(line)}: the version")
+
+
 def files_that_may_not_grow():
     """ulimit -f, in blocks of 512 bytes: the write fails, and nobody is killed."""
     def limited(*command):
@@ -200,4 +206,5 @@ restore()
 without_gmime()
 closed_descriptors()
 files_that_may_not_grow()
+version()
 done()
