@@ -47,6 +47,16 @@ void pauses_free(struct pauses *p)
     free(p);
 }
 
+static size_t count_of(const struct pauses *p)
+{
+    size_t count = p->all_s != 0;
+    for (size_t i = 0; i < p->config->server_count; i++)
+        count += p->servers_s[i] != 0;
+    for (size_t i = 0; i < p->config->account_count; i++)
+        count += p->accounts_s[i] != 0;
+    return count;
+}
+
 void pauses_adopt(struct pauses *p, const struct pauses *old)
 {
     const struct config *now = p->config, *before = old->config;
@@ -64,6 +74,8 @@ void pauses_adopt(struct pauses *p, const struct pauses *old)
         if (account != NULL)
             p->accounts_s[i] = old->accounts_s[account - before->accounts];
     }
+    /* What left must not come back by a restart, from the file. */
+    p->changed |= count_of(p) < count_of(old);
 }
 
 static int64_t *since_of(struct pauses *p, enum pause_scope scope, uint32_t index)

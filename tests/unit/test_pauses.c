@@ -73,6 +73,31 @@ static void a_reload_keeps_them_by_name(void **state)
     config_free(after);
 }
 
+static void what_a_reload_takes_away_is_gone_from_the_file(void **state)
+{
+    char path[FILES_PATH_SIZE];
+    struct config *with = files_load_text(*state, HEAD "[account c]\nserver = t\n");
+    struct config *without = files_load_text(*state, HEAD);
+    struct pauses *old = new_pauses(with), *p = new_pauses(without);
+    files_path(*state, FILE_NAME, path);
+    pauses_begin(old, PAUSE_ACCOUNT, 0, NOW_S);
+    pauses_begin(old, PAUSE_ACCOUNT, 1, NOW_S);
+    assert_int_equal(pauses_save(old, path), 0);
+    pauses_adopt(p, old);
+    assert_true(pauses_changed(p));
+    assert_int_equal(pauses_save(p, path), 0);
+    pauses_free(p);
+    p = new_pauses(with);
+    assert_int_equal(pauses_load(p, path), 0);
+    assert_paused(p, 0, PAUSE_ACCOUNT, NOW_S);
+    assert_paused(p, 1, PAUSE_NONE, 0);
+    files_forget(*state, FILE_NAME);
+    pauses_free(old);
+    pauses_free(p);
+    config_free(with);
+    config_free(without);
+}
+
 static void a_restart_keeps_them(void **state)
 {
     char path[FILES_PATH_SIZE];
@@ -213,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_pause_is_lifted_on_its_own),
         cmocka_unit_test(a_reload_keeps_them_by_name),
+        cmocka_unit_test(what_a_reload_takes_away_is_gone_from_the_file),
         cmocka_unit_test(a_restart_keeps_them),
         cmocka_unit_test(what_the_file_cannot_mean_is_left_out),
         cmocka_unit_test(a_paused_account_does_not_run_and_then_at_once),
