@@ -79,13 +79,13 @@ static int check_records(struct repack *r, struct segment_file *f)
 }
 
 /* What the page cache has is no proof of what the disk has: it is asked to let go. */
-static int check_segments(struct repack *r, const struct buffer *ids)
+static int check_segments(struct repack *r)
 {
     struct archive *a = r->archive;
     struct segment_file f;
     int err = 0;
-    for (size_t i = 0; err == 0 && i < ids->size; i += sizeof(uint64_t)) {
-        err = segment_open(a->ops, a->path, get_u64(ids->data + i), a->cask.uuid, &f);
+    for (size_t i = 0; err == 0 && i < r->made.size; i += sizeof(uint64_t)) {
+        err = segment_open(a->ops, a->path, get_u64(r->made.data + i), a->cask.uuid, &f);
         if (err != 0)
             break;
         (void)a->ops->evict(a->ops->ctx, f.fd, 0, 0);
@@ -131,8 +131,6 @@ int repack_check(struct repack *r)
 {
     int err = check_left(r);
     if (err == 0)
-        err = check_segments(r, &r->unproven);
-    if (err == 0)
-        err = check_segments(r, &r->made);
+        err = check_segments(r);
     return err != 0 ? err : archive_each_account(r->archive, check_account, r);
 }

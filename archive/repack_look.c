@@ -171,19 +171,40 @@ static bool is_candidate(struct repack *r, uint64_t id, struct repack_candidate 
 }
 
 /* A run of repacking ends with what it says of its sources, once its copies are proved. */
-static bool ends_a_run(struct repack *r, struct segment_file *f)
+static bool ends_a_run(struct look *l)
 {
-    struct segment_trailer trailer;
+    struct repack *r = l->repack;
     struct toc_entry e;
     size_t count = 0;
-    if (segment_read_trailer(f, &trailer) != 0 ||
-        segment_read(f, trailer.seal_offset, f->size, r->codec, &r->view) != 0 ||
+    if (segment_read_trailer(&l->file, &l->trailer) != 0 ||
+        segment_read(&l->file, l->trailer.seal_offset, l->file.size, r->codec, &r->view) !=
+            0 ||
         toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0 ||
         count == 0)
         return false;
     /* One that was copied has not the LSN of the newest record. */
     toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), count - 1, &e);
-    return e.type == RECORD_SUPERSEDES && e.lsn == trailer.last_lsn;
+    return e.type == RECORD_SUPERSEDES && e.lsn == l->trailer.last_lsn;
+}
+
+/* 0: it ends a run; ERR_NOT_FOUND: it does not, and every record that counts can be read;
+ * ERR_DAMAGED: not every one. */
+static int look_at_earlier(struct repack *r, uint64_t id)
+{
+    const struct archive *a = r->archive;
+    struct look look = {.repack = r};
+    bool sound = false;
+    int err = segment_open(a->ops, a->path, id, a->cask.uuid, &look.file);
+    if (err != 0)
+        return err == ERR_NOT_FOUND || err == ERR_VERSION ? ERR_DAMAGED : err;
+    if (!ends_a_run(&look)) {
+        (void)a->ops->evict(a->ops->ctx, look.file.fd, 0, 0);
+        err = look_through(&look, &sound);
+        if (err == 0)
+            err = sound ? ERR_NOT_FOUND : ERR_DAMAGED;
+    }
+    segment_file_close(&look.file);
+    return err;
 }
 
 /* Segments of runs that were stopped or killed: nobody has read back yet what was copied
@@ -191,22 +212,18 @@ static bool ends_a_run(struct repack *r, struct segment_file *f)
  * copied once more. */
 static int find_unproven(struct repack *r, const uint64_t *ids, size_t count)
 {
-    struct archive *a = r->archive;
     struct repack_candidate c;
-    struct segment_file f;
-    bool proven = false;
-    for (size_t i = count; !proven && i-- > 0;) {
+    int err = ERR_NOT_FOUND;
+    for (size_t i = count; err == ERR_NOT_FOUND && i-- > 0;) {
         if (repack_is_source(r, ids[i]) || !is_candidate(r, ids[i], &c) || !c.packed)
             continue;
-        int err = segment_open(a->ops, a->path, ids[i], a->cask.uuid, &f);
-        if (err != 0)
-            return err;
-        proven = ends_a_run(r, &f);
-        segment_file_close(&f);
-        if (!proven)
+        err = look_at_earlier(r, ids[i]);
+        if (err == ERR_NOT_FOUND)
             buffer_put_u64(&r->unproven, ids[i]);
     }
-    return r->unproven.failed ? -ENOMEM : 0;
+    if (err == 0 || err == ERR_NOT_FOUND)
+        err = r->unproven.failed ? -ENOMEM : 0;
+    return err;
 }
 
 /* The work is done four times over: looking, copying, checking copies and messages. */

@@ -506,6 +506,7 @@ static void what_a_stopped_run_has_copied_is_proved_by_the_next(void **state)
     fixture_flip_in_body(f, segments + 1, RECORD_BLOCK);
     options.progress = NULL;
     assert_int_equal(archive_repack(f->archive, &options, &s), ERR_DAMAGED);
+    assert_int_equal(segment_count(f), segments + 1); /* before it copies anything */
     /* Without the bad copies all is as it was. */
     fixture_close(f);
     assert_int_equal(segment_path(f->path, segments + 1, path), 0);
