@@ -142,7 +142,7 @@ mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 99
 "$2/mailcask" --archive "$1" list --account x; echo "status $?"
 mkdir -m 700 "$3" && cp -as "$1/CASK" "$1/segments" "$3/"
 "$2/mailcask" --archive "$3" reindex; echo "status $?"
-"$2/mailcask" --archive "$3" restore --all --to "eml:$3/out"; echo "status $?"
+"$2/mailcask" --archive "$3" restore --all --to "eml:$3.out"; echo "status $?"
 """
 
 
@@ -154,7 +154,7 @@ def read_only(to):
         return
     is_(re.findall(rb"^status (\d+)$", result.out, re.M), [b"0", b"0", b"4", b"0", b"0"],
         "mounted read-only it verifies; list needs an index, which may be elsewhere") or diag(str(result))
-    is_([u for u in users if read_eml(look / "out" / u) != wire(u)], [], "with links to it everything is restored")
+    is_([u for u in users if read_eml(cask.folder / "look.out" / u) != wire(u)], [], "with links to it everything is restored")
 
 
 def killed():
