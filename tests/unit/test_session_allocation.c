@@ -21,6 +21,7 @@
 #define ACCOUNT_SIZE 24
 #define FAILURES_MIN 50 /* fewer: they are not ours that fail */
 #define FAILURES_MAX 160
+#define AT_ONCE 16
 
 /* The allocation after so many fails; 0 or less: none does any more. */
 static _Atomic long countdown;
@@ -128,26 +129,35 @@ static void name_account(char out[ACCOUNT_SIZE], long n)
     snprintf(out, ACCOUNT_SIZE, "user%ld", n);
 }
 
-/* The next sessions, with what those before have learnt. */
-static void the_next_complete_it(struct world *w, const struct mail_server_options *options,
-                                 const struct pool_marks *marks, long count)
+/* The next sessions of accounts first..last, with what those before have learnt. */
+static void complete_some(struct world *w, const struct mail_server_options *options,
+                          const struct pool_marks *marks, long first, long last)
 {
     char account[ACCOUNT_SIZE];
     w->submitted = 0;
-    for (long n = 1; n <= count; n++) {
+    for (long n = first; n <= last; n++) {
         name_account(account, n);
         struct pool_job job = world_job(w, account, options);
         job.marks = marks[n];
-        w->results[n - 1] = (struct world_result){.there = false};
+        w->results[n - first] = (struct world_result){.there = false};
         world_submit(w, &job);
     }
-    for (long n = 1; n <= count; n++) {
-        const struct world_result *r = world_wait(w, (unsigned)n - 1);
+    for (long n = first; n <= last; n++) {
+        const struct world_result *r = world_wait(w, (unsigned)(n - first));
         assert_string_equal(r->outcome.text, "");
         assert_int_equal(r->counts.known + r->counts.fetched, MESSAGES);
         name_account(account, n);
         is_archived(w, account);
     }
+}
+
+/* A few at once, so that a slow machine has the patience for them. */
+static void the_next_complete_it(struct world *w, const struct mail_server_options *options,
+                                 const struct pool_marks *marks, long count)
+{
+    for (long first = 1; first <= count; first += AT_ONCE)
+        complete_some(w, options, marks, first,
+                      first + AT_ONCE <= count ? first + AT_ONCE - 1 : count);
 }
 
 /* One session, in which the n-th allocation fails. False: there are fewer. */
