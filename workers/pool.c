@@ -136,6 +136,13 @@ static unsigned sessions_of(const struct worker *w)
     return atomic_load(&w->sessions);
 }
 
+/* One whose loop has failed is always the least busy: it comes behind all others. */
+static bool has_less(const struct worker *a, const struct worker *b)
+{
+    bool a_failed = atomic_load(&a->loop_failed), b_failed = atomic_load(&b->loop_failed);
+    return a_failed != b_failed ? b_failed : sessions_of(a) < sessions_of(b);
+}
+
 /* The same for all accounts of a server, without a word between the workers. */
 static struct worker *preferred(const struct pool *pool, const struct pool_job *job)
 {
@@ -148,11 +155,11 @@ static struct worker *choose(const struct pool *pool, const struct pool_job *job
 {
     struct worker *best = preferred(pool, job), *least = best;
     for (unsigned i = 0; i < pool->count; i++)
-        if (sessions_of(pool->workers[i]) < sessions_of(least))
+        if (has_less(pool->workers[i], least))
             least = pool->workers[i];
     unsigned limit = sessions_of(least) + PREFERENCE_SLACK;
     bool quiet = job->kind == POOL_FETCH && job->marks.run.begun;
-    if (!quiet || sessions_of(best) > limit ||
+    if (!quiet || sessions_of(best) > limit || atomic_load(&best->loop_failed) ||
         sessions_of(best) >= pool->worker_sessions_max)
         best = least;
     return sessions_of(best) < pool->worker_sessions_max ? best : NULL;

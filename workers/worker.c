@@ -222,6 +222,7 @@ static bool has_work(const struct worker *w)
 static void go_on_without_loop(struct worker *w, int err)
 {
     w->loop_error = err;
+    atomic_store(&w->loop_failed, true);
     stop_sessions(w);
     close_loop(w);
     while (has_work(w)) {

@@ -87,6 +87,7 @@ struct worker {
     struct loop_config loop_config;
     char description[128];     /* the loop's */
     _Atomic unsigned sessions; /* submitted, not ended */
+    _Atomic bool loop_failed;  /* each session that still comes fails */
 
     pthread_t thread;
     pthread_mutex_t mutex;

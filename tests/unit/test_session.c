@@ -3,6 +3,7 @@
 #include "workers/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -438,6 +439,47 @@ static void stops_before_anything_began(void **state)
         assert_true(w->results[i].there);
 }
 
+/* The descriptor that epoll_wait() of some worker is called with is another one now. False:
+ * there is none. */
+static bool break_a_loop(void)
+{
+    char path[32], target[32];
+    for (int fd = 3; fd < 256; fd++) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t size = readlink(path, target, sizeof(target) - 1);
+        target[size > 0 ? size : 0] = '\0';
+        if (strcmp(target, "anon_inode:[eventpoll]") != 0)
+            continue;
+        int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        assert_int_equal(dup2(other, fd), fd);
+        close(other);
+        return true;
+    }
+    return false;
+}
+
+/* It has the fewest sessions, as each ends at once, and would be given all that come. */
+static void a_worker_without_a_loop_gets_no_more_sessions(void **state)
+{
+    struct world *w = *state;
+    struct mail_server_options options = {.messages = three, .count = 3};
+    unsigned failed = 0;
+    world_begin(w, &options);
+    assert_true(break_a_loop());
+    for (unsigned i = 0; i < 16; i++) {
+        char account[16];
+        snprintf(account, sizeof(account), "user%u", i);
+        struct pool_job job = world_job(w, account, &options);
+        const struct world_result *r = world_run(w, &job);
+        if (r->outcome.scope == SCOPE_NONE)
+            continue;
+        assert_failed(r, SCOPE_PROCESS, "event loop failed");
+        assert_int_equal(r->outcome.retry, RETRY_BACKOFF);
+        failed++;
+    }
+    assert_in_range(failed, 0, 1);
+}
+
 static void refuses_jobs_that_cannot_be(void **state)
 {
     struct world *w = *state;
@@ -488,10 +530,12 @@ static int setup_epoll(void **state)
         TEST(stops_in_the_middle_with_all_that_is_whole, setup),                    \
         TEST(stops_before_anything_began, setup), TEST(refuses_jobs_that_cannot_be, setup)
 
+#define EPOLLS TEST(a_worker_without_a_loop_gets_no_more_sessions, setup_epoll)
+
 int main(void)
 {
-    const struct CMUnitTest on_epoll[] = {TESTS(setup_epoll)};
-    const struct CMUnitTest on_both[] = {TESTS(setup_epoll), TESTS(setup_uring)};
+    const struct CMUnitTest on_epoll[] = {TESTS(setup_epoll), EPOLLS};
+    const struct CMUnitTest on_both[] = {TESTS(setup_epoll), EPOLLS, TESTS(setup_uring)};
     cmocka_set_message_output(CM_OUTPUT_TAP);
     if (!world_backend_works(LOOP_URING))
         return cmocka_run_group_tests_name("session, without io_uring", on_epoll, NULL,
