@@ -248,14 +248,14 @@ class ToolFailed(RuntimeError):
 class Server:
     """A child in the foreground, stopped at the end of the test at the latest."""
 
-    def __init__(self, arguments, folder, env=None):
+    def __init__(self, arguments, folder, env=None, own_group=False):
         self.folder = pathlib.Path(folder)
         self.output_file = self.folder / "output"
         with open(self.output_file, "ab") as output:
             self.child = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.DEVNULL,
                                           stdout=output, stderr=output,
                                           env={**os.environ, **(env or {})},
-                                          preexec_fn=end_with_parent)
+                                          start_new_session=own_group, preexec_fn=end_with_parent)
         atexit.register(self.stop)
 
     @property

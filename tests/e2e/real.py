@@ -14,8 +14,6 @@ FETCH_SECONDS = 300
 OUT_OF_REACH = 75  # an exit status of tests/servers/fetch
 SERVERS = BUILD / "servers"
 COPY_CHUNK = 65536
-SYSLOG_LINE_MAX = 65536
-LOG_SHOWN = 2000
 # Nobody's own mail: some servers refuse users that are root.
 MAIL_UID = MAIL_GID = 65534
 
@@ -159,21 +157,6 @@ class Real:
                              stdout=theirs, stderr=log, env=self.environment(), cwd=self.root,
                              preexec_fn=end_with_parent)
         return ours
-
-    def hear_syslog(self):
-        """What it says to syslog goes into its log."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        folder = os.open(self.root / "dev", os.O_PATH)
-        listener.bind(f"/proc/self/fd/{folder}/log")  # its path may be too long
-        os.close(folder)
-        (self.root / "dev/log").chmod(0o666)
-
-        def listen():
-            with open(self.log_file, "ab", buffering=0) as log:
-                while True:
-                    log.write(listener.recv(SYSLOG_LINE_MAX).rstrip(b"\0\n") + b"\n")
-
-        threading.Thread(target=listen, daemon=True).start()
 
     def log(self):
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
@@ -348,11 +331,9 @@ EVENTS {{
             self._tool("/usr/sbin/saslpasswd2", "-c", "-p", "-f", "/etc/sasldb2", "-u", self.host, user,
                        stdin=PASSWORD.encode(), root=True)
         os.chown(self.root / "etc/sasldb2", self.uid, self.uid)
-        self.hear_syslog()
-        self._start()
-
-    def _start(self):
-        self.daemon = Server([*self.enter, f"{self.programs}/master"], self.root)
+        # At its end it kills its process group, and with it what is of its user there: the Cyrus of a
+        # test beside this one.
+        self.daemon = Server([*self.enter, f"{self.programs}/master"], self.root, own_group=True)
         self.daemon.wait_ready(self._answers, "Cyrus")
 
     def _tool(self, *arguments, stdin=None, root=False):
@@ -369,18 +350,6 @@ EVENTS {{
         return False
 
     def connect(self):
-        """When several of its processes die in a row its master closes the port for good, and once it
-        was seen closed here. How well Cyrus lives is not what is tested."""
-        try:
-            return self._connect()
-        except ConnectionRefusedError:
-            diag(f"Cyrus does not listen any more and is started again. It ended with "
-                 f"{self.daemon.child.poll()} and said:\n{self.log()[-LOG_SHOWN:]}", aloud=True)
-            self.daemon.stop()
-            self._start()
-            return self._connect()
-
-    def _connect(self):
         return socket.create_connection(("127.0.0.1", self.plain_port))
 
     def box(self, user):
