@@ -25,9 +25,10 @@ static int salvage_fstat(void *ctx, int fd, struct stat *out_stat)
 }
 
 /* Up to the next multiple of UNIT; *out_read: what is there of it. */
-static int read_unit(const struct file_ops *base, int fd, uint8_t *data, size_t size,
-                     uint64_t offset, size_t *out_read)
+static int read_unit(struct salvage *s, int fd, uint8_t *data, size_t size, uint64_t offset,
+                     size_t *out_read)
 {
+    const struct file_ops *base = s->base;
     struct stat st;
     int err = base->pread(base->ctx, fd, data, size, offset, out_read);
     if (err != -EIO)
@@ -38,22 +39,25 @@ static int read_unit(const struct file_ops *base, int fd, uint8_t *data, size_t 
     uint64_t left = (uint64_t)st.st_size > offset ? (uint64_t)st.st_size - offset : 0;
     *out_read = left < size ? (size_t)left : size;
     memset(data, 0, *out_read);
+    if (!s->failed)
+        s->failed_at = offset;
+    s->failed = true;
     return 0;
 }
 
 static int salvage_pread(void *ctx, int fd, void *data, size_t size, uint64_t offset,
                          size_t *out_read)
 {
-    const struct file_ops *base = ((struct salvage *)ctx)->base;
+    struct salvage *s = ctx;
     uint8_t *to = data;
-    int err = base->pread(base->ctx, fd, data, size, offset, out_read);
+    int err = s->base->pread(s->base->ctx, fd, data, size, offset, out_read);
     if (err != -EIO)
         return err;
     *out_read = 0;
     while (size > 0) {
         size_t step = UNIT - (size_t)(offset % UNIT), got = 0;
         step = step < size ? step : size;
-        err = read_unit(base, fd, to + *out_read, step, offset, &got);
+        err = read_unit(s, fd, to + *out_read, step, offset, &got);
         if (err != 0)
             return err;
         *out_read += got;

@@ -7,9 +7,14 @@
 
 #include "archive/files.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct salvage {
     struct file_ops ops; /* to open, read and close files; the rest is not there */
     const struct file_ops *base;
+    bool failed;        /* something could not be read since this was last set to false, */
+    uint64_t failed_at; /* first what is here in its file */
 };
 
 /* base outlives s, which is not moved while its ops are used. */

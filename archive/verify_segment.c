@@ -523,7 +523,7 @@ static bool is_stillborn(const struct verifier *v, uint64_t id, int err)
            (err == ERR_DAMAGED || err == ERR_VERSION || err == ERR_NOT_FOUND);
 }
 
-int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *row)
+static int check_segment(struct verifier *v, uint64_t id, const struct segment_row *row)
 {
     struct segment_file f;
     struct segment_check c = {.v = v, .file = &f};
@@ -560,5 +560,15 @@ int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *ro
     seal_free(&c.seal);
     buffer_free(&c.toc);
     segment_file_close(&f);
+    return err;
+}
+
+int verify_segment(struct verifier *v, uint64_t id, const struct segment_row *row)
+{
+    v->salvage.failed = false;
+    int err = check_segment(v, id, row);
+    if (err == 0 && v->salvage.failed)
+        verify_structure(v, id, v->salvage.failed_at,
+                         "the disk fails to read this (Input/output error)");
     return err;
 }

@@ -143,6 +143,7 @@ def cannot_read():
     verified = world.cask.tool("verify", env=world.env)
     ok(verified.status == 3 and all(b"%s/%d: damaged" % (n.encode(), i) in verified.out for n in NAMES for i in (1, EACH)),
        "verify names every message that cannot be read") or diag(verified)
+    like(verified.out, "segment [0-9]+.*Input/output error", "and says that it is the disk")
     world.fail()
     is_(world.whole(), "", "and nothing of it stays")
 

@@ -369,6 +369,7 @@ static void a_bad_sector_is_damage(void **state)
     struct verify_summary s = fixture_verify(f, false);
     assert_int_equal(s.messages_hurt, MESSAGES);
     assert_true(s.messages > 0);
+    assert_non_null(strstr(f->notes, "Input/output error"));
     fixture_close(f);
 }
 
