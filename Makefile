@@ -183,12 +183,14 @@ deps-planted: deps-test
 deps-lint:
 	@tests/install-deps $(DEPS_BUILD) $(DEPS_LINT)
 
+# They wait more than they compute.
+TEST_JOBS ?= 4
 test: deps-test ## install what is missing, build, run every test
 	$(Q)$(MAKE) --no-print-directory test-programs
-	$(Q)BUILD=$(BUILD) prove -j2 --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS)) $(sort $(E2E))
+	$(Q)BUILD=$(BUILD) prove -j$(TEST_JOBS) --timer $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(CRASH_BINS) $(REPLAY_BINS)) $(sort $(E2E))
 
 unit: test-programs ## run the unit tests only
-	$(Q)BUILD=$(BUILD) prove -j2 $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(REPLAY_BINS))
+	$(Q)BUILD=$(BUILD) prove -j$(TEST_JOBS) $(PROVE_FLAGS) --exec '' $(sort $(UNIT_BINS) $(REPLAY_BINS))
 
 demo: deps-demo ## install what is missing, build, archive and restore some mail
 	$(Q)$(MAKE) --no-print-directory programs $(TEST_SERVER) $(BUILD)/tests/mailgen
