@@ -386,7 +386,7 @@ void archive_account_name(struct archive *a, uint32_t account, char out[NAME_SIZ
 {
     struct index_txn *t = NULL;
     struct account_row row;
-    snprintf(out, NAME_SIZE_MAX + 1, "#%" PRIu32, account);
+    (void)row_stand_in_name(account, out);
     if (a->index == NULL || index_begin_read(a->index, &t) != 0)
         return;
     if (row_get_account(t, account, &row) == 0 && row.name.size > 0)

@@ -5,10 +5,6 @@
 #include "archive/uidl_rows.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-
-#define STAND_IN_MAX 16
 
 /* The number is taken, whatever became of the record that gave it out. */
 static void take_number(struct index_txn *t, uint32_t account)
@@ -21,19 +17,12 @@ static void take_number(struct index_txn *t, uint32_t account)
         row_put_number(t, INFO_LAST_ACCOUNT, account);
 }
 
-/* What an account is called until its ACCOUNT record is met, or for good, where that is
- * damaged: so its messages are found. */
-static struct span stand_in_name(uint32_t account, char text[STAND_IN_MAX])
-{
-    (void)snprintf(text, STAND_IN_MAX, "#%" PRIu32, account);
-    return span_text(text);
-}
-
+/* So its messages are found. */
 static void put_stand_in(struct index_txn *t, uint32_t account)
 {
-    char text[STAND_IN_MAX];
+    char text[ROW_STAND_IN_SIZE];
     uint32_t other = 0;
-    struct span name = stand_in_name(account, text);
+    struct span name = row_stand_in_name(account, text);
     int err = row_get_name(t, name, &other);
     if (err == ERR_NOT_FOUND)
         row_put_name(t, name, account);
@@ -43,9 +32,9 @@ static void put_stand_in(struct index_txn *t, uint32_t account)
 
 static void drop_stand_in(struct index_txn *t, uint32_t account)
 {
-    char text[STAND_IN_MAX];
+    char text[ROW_STAND_IN_SIZE];
     uint32_t other = 0;
-    struct span name = stand_in_name(account, text);
+    struct span name = row_stand_in_name(account, text);
     if (row_get_name(t, name, &other) == 0 && other == account)
         row_delete_name(t, name);
 }

@@ -3,6 +3,8 @@
 #include "archive/error.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #define HASH_KEY_SIZE 16
 /* account, then a number of 8 bytes */
@@ -224,6 +226,12 @@ void row_put_name(struct index_txn *t, struct span name, uint32_t account)
 void row_delete_name(struct index_txn *t, struct span name)
 {
     index_delete(t, TABLE_NAMES, name);
+}
+
+struct span row_stand_in_name(uint32_t account, char text[ROW_STAND_IN_SIZE])
+{
+    (void)snprintf(text, ROW_STAND_IN_SIZE, "#%" PRIu32, account);
+    return span_text(text);
 }
 
 int row_next_name(struct index_txn *t, struct span *name, uint32_t *out_account)

@@ -68,6 +68,10 @@ void row_put_account(struct index_txn *t, uint32_t account, const struct account
 int row_get_name(struct index_txn *t, struct span name, uint32_t *out_account);
 void row_put_name(struct index_txn *t, struct span name, uint32_t account);
 void row_delete_name(struct index_txn *t, struct span name);
+/* What an account is called until its ACCOUNT record is met, or for good, where that is
+ * damaged: "#7", its number. Borrows text. */
+#define ROW_STAND_IN_SIZE 16
+struct span row_stand_in_name(uint32_t account, char text[ROW_STAND_IN_SIZE]);
 /* The first name >= *name; *name is then borrowed from the index. */
 int row_next_name(struct index_txn *t, struct span *name, uint32_t *out_account);
 

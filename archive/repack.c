@@ -21,10 +21,10 @@ bool repack_is_source(const struct repack *r, uint64_t segment)
     return low < r->sources_count && r->sources[low].id == segment;
 }
 
-bool repack_has_made(const struct repack *r, uint64_t segment)
+bool repack_lists(const struct buffer *segments, uint64_t id)
 {
-    for (size_t i = 0; i < r->made.size; i += sizeof(uint64_t))
-        if (get_u64(r->made.data + i) == segment)
+    for (size_t i = 0; i < segments->size; i += sizeof(uint64_t))
+        if (get_u64(segments->data + i) == id)
             return true;
     return false;
 }
@@ -48,7 +48,7 @@ int repack_in_store(struct repack *r, int (*work)(void *arg), void *arg)
 
 static void note_made(struct repack *r, uint64_t segment)
 {
-    if (segment != 0 && !repack_has_made(r, segment))
+    if (segment != 0 && !repack_lists(&r->made, segment))
         buffer_put_u64(&r->made, segment);
 }
 

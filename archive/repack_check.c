@@ -45,17 +45,9 @@ static int ignore(void *arg, const uint8_t *data, size_t size)
     return 0;
 }
 
-static bool is_listed(const struct buffer *ids, uint64_t id)
-{
-    for (size_t i = 0; i < ids->size; i += sizeof(uint64_t))
-        if (get_u64(ids->data + i) == id)
-            return true;
-    return false;
-}
-
 static bool holds_copies(const struct repack *r, uint64_t segment)
 {
-    return is_listed(&r->made, segment) || is_listed(&r->unproven, segment);
+    return repack_lists(&r->made, segment) || repack_lists(&r->unproven, segment);
 }
 
 /* Every record as it was written: parts also that no copied message names. */

@@ -56,7 +56,8 @@ struct repack {
 };
 
 bool repack_is_source(const struct repack *r, uint64_t segment);
-bool repack_has_made(const struct repack *r, uint64_t segment);
+/* segments: of ids, as `made`. */
+bool repack_lists(const struct buffer *segments, uint64_t id);
 /* Counts bytes; ERR_STOPPED when the caller wants an end. */
 int repack_progress(struct repack *r, uint64_t bytes);
 /* Run it where the store may be called, and return what it returns. */
