@@ -44,19 +44,29 @@ static bool can_heal(uint8_t type)
            type == RECORD_PART || type == RECORD_COMMIT;
 }
 
+/* The table of contents; *out is borrowed from the repack's view. False: it cannot be read.
+ */
+static bool read_toc(struct look *l, struct span *out, size_t *out_count)
+{
+    struct record_view *v = &l->repack->view;
+    if (segment_read(&l->file, l->trailer.seal_offset, l->file.size, l->repack->codec, v) !=
+        0)
+        return false;
+    *out = span_of(v->meta.data, v->meta.size);
+    return toc_decode(*out, out_count) == 0;
+}
+
 /* By the table of contents: is it known what was there, and can all of it heal? */
 static bool held_what_can_heal(struct look *l, const struct stretch *s)
 {
-    struct repack *r = l->repack;
     struct toc_entry e;
+    struct span toc;
     size_t count = 0;
     bool known = false;
-    if (segment_read(&l->file, l->trailer.seal_offset, l->file.size, r->codec, &r->view) !=
-            0 ||
-        toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0)
+    if (!read_toc(l, &toc, &count))
         return false;
     for (size_t i = 0; i < count; i++) {
-        toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), i, &e);
+        toc_entry_at(toc, i, &e);
         if (e.offset < s->from || e.offset >= s->to)
             continue;
         if (!can_heal(e.type))
@@ -173,17 +183,14 @@ static bool is_candidate(struct repack *r, uint64_t id, struct repack_candidate 
 /* A run of repacking ends with what it says of its sources, once its copies are proved. */
 static bool ends_a_run(struct look *l)
 {
-    struct repack *r = l->repack;
     struct toc_entry e;
+    struct span toc;
     size_t count = 0;
-    if (segment_read_trailer(&l->file, &l->trailer) != 0 ||
-        segment_read(&l->file, l->trailer.seal_offset, l->file.size, r->codec, &r->view) !=
-            0 ||
-        toc_decode(span_of(r->view.meta.data, r->view.meta.size), &count) != 0 ||
+    if (segment_read_trailer(&l->file, &l->trailer) != 0 || !read_toc(l, &toc, &count) ||
         count == 0)
         return false;
     /* One that was copied has not the LSN of the newest record. */
-    toc_entry_at(span_of(r->view.meta.data, r->view.meta.size), count - 1, &e);
+    toc_entry_at(toc, count - 1, &e);
     return e.type == RECORD_SUPERSEDES && e.lsn == l->trailer.last_lsn;
 }
 
